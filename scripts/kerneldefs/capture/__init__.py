@@ -1,0 +1,1 @@
+"""Serving config -> what the serving engine called: FlashInfer's dump and our own call records."""

@@ -1,0 +1,1 @@
+"""SGLang's real model code on pretended CUDA tensors: no GPU, no weights."""

@@ -1,0 +1,1 @@
+"""Candidates of many serving configs -> one staged tree and its report."""

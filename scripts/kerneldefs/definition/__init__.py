@@ -1,0 +1,1 @@
+"""Definitions: evidence, repairs, references, naming and checks."""

@@ -1,0 +1,1 @@
+"""Cookbook entry, hardware and model config -> serving configs. Imports neither torch nor sglang."""
