@@ -1,0 +1,48 @@
+"""Capture what the serving engine calls for one serving config.
+
+Writes FlashInfer's own dump, every call that was seen, and a summary into one directory. The
+simulated backend runs SGLang's real model code on pretended CUDA tensors: no GPU, no weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from kerneldefs.cli import run
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("config", type=Path, help="serving config JSON, as the expand stage writes it")
+    arguments.add_argument(
+        "--model-config", type=Path, required=True, help="directory with the model's config.json"
+    )
+    arguments.add_argument("--out", type=Path, required=True, help="capture directory to write")
+    arguments.add_argument("--backend", default="simulate", help="simulate (default)")
+    return arguments
+
+
+def main() -> int:
+    """Capture; 0 when something was captured or SGLang's refusal was written down."""
+    options = parser().parse_args()
+    from kerneldefs.capture.run import capture
+    from kerneldefs.serving.config import ServingConfig
+
+    config = ServingConfig.load(options.config)
+    summary = capture(config, options.model_config, options.out, options.backend)
+    print(f"{config.id}: {summary['status']} {summary['reason']}".strip())
+    return 0
+
+
+if __name__ == "__main__":
+    code = run(main)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The pretended device has no teardown: leave before torch's exit handlers look for a real one.
+    os._exit(code)

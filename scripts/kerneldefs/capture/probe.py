@@ -1,0 +1,41 @@
+"""What is asked of the served model, so that every kernel of ordinary serving is met.
+
+Greedy sampling calls no FlashInfer sampler; top-k, top-p and both go through different APIs; paged
+prefill and merging of attention states appear only when a request extends a cached prefix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+BATCH = 4  # requests
+DECODE_STEPS = 2
+PROMPT = 32  # tokens
+LONG_PROMPT = 96  # tokens, for one step of another length
+PREFIX = 32  # tokens of the cached prefix
+EXTENSION = 32  # tokens that extend it
+
+# One seed for token ids: they never reach a shape, and a fixed one keeps runs alike.
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One batch of requests: prefill, then decode, with one way to sample."""
+
+    name: str
+    sampling: dict[str, Any]
+    prompt: int = PROMPT
+    cached_prefix: bool = False
+
+
+STEPS = (
+    Step("greedy", {"temperature": 0}),
+    Step("cached-prefix", {"temperature": 0}, PREFIX + EXTENSION, cached_prefix=True),
+    Step("top-p", {"temperature": 0.8, "top_p": 0.9}, LONG_PROMPT),
+    Step("top-k", {"temperature": 0.8, "top_k": 50}),
+    Step("top-k-top-p", {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),
+    Step("temperature", {"temperature": 0.8}),
+    Step("min-p", {"temperature": 0.8, "top_k": 50, "top_p": 0.9, "min_p": 0.1}),
+)

@@ -1,0 +1,81 @@
+"""One capture from a serving config to a finished capture directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import kerneldefs
+from kerneldefs.capture.layers import Cut, cut_layers
+from kerneldefs.capture.record import CAPTURE_FILE, DUMP_FOLDER
+from kerneldefs.capture.versions import installed_versions
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import read_json, replaced_directory, write_json
+from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.modelconfig import materialise
+
+# How SGLang says that it will not serve a model this way: raised in its own code, with a sentence.
+_REFUSALS = (ValueError, AssertionError, NotImplementedError)
+
+
+def capture(config: ServingConfig, model_config: Path, out: Path, backend: str) -> dict[str, Any]:
+    """Capture `config` into the directory `out`, whole or not at all; returns capture.json's data.
+
+    `model_config` is a directory with the model's config.json. When SGLang refuses to serve the
+    model this way the directory holds capture.json alone, with status "refused" and its reason; any
+    other failure is an error.
+    """
+    if backend != "simulate":
+        raise KerneldefsError(
+            f"capture backend {backend!r} is not available; use `simulate`, which needs no GPU"
+        )
+    with replaced_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "model"
+        cut = _model_for_sglang(config, model_config, model)
+        summary = _simulate(config, model, folder, Path(scratch) / "workspace")
+        summary |= {
+            "backend": backend,
+            "kerneldefs": kerneldefs.__version__,
+            "layers": dataclasses.asdict(cut),
+            "versions": installed_versions(),
+        }
+        write_json(folder / CAPTURE_FILE, summary)
+    return summary
+
+
+def _model_for_sglang(config: ServingConfig, model_config: Path, model: Path) -> Cut:
+    """Write the config.json that SGLang reads: cut to its distinct layers."""
+    model.mkdir()
+    materialise(model_config, model, config.trust_remote_code)
+    path = model / "config.json"
+    data, cut = cut_layers(read_json(path))
+    write_json(path, data)
+    return cut
+
+
+def _simulate(config: ServingConfig, model: Path, folder: Path, workspace: Path) -> dict[str, Any]:
+    from kerneldefs.capture.simulate import session
+
+    try:
+        found = session.capture(config, model, folder, workspace)
+    except _REFUSALS as error:
+        if not _raised_by_sglang(error):
+            raise
+        traceback.print_exc()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return {"status": "refused", "reason": f"SGLang: {reason}"}
+    if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
+        raise KerneldefsError(
+            f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and its "
+            "samplers called no FlashInfer API that has a trace template; see the capture's log"
+        )
+    return {"status": "captured", "reason": "", **found}
+
+
+def _raised_by_sglang(error: BaseException) -> bool:
+    """Whether the error was raised in SGLang's own code, rather than somewhere below it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "/sglang/" in frames[-1].filename.replace("\\", "/")

@@ -1,0 +1,102 @@
+"""SGLang's own ModelRunner, loaded with dummy weights and asked the probe.
+
+Goes through the functions of sglang.benchmark.one_batch, which stayed the same over releases in
+which the fields of a request moved.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+import torch
+
+from kerneldefs.capture import probe
+from kerneldefs.capture.recorder import Recorder
+from kerneldefs.capture.simulate import sglang_patches
+from kerneldefs.capture.simulate.ledger import LEDGER
+
+
+def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
+    """Load and probe; returns the class name of the attention backend that SGLang used."""
+    from sglang.benchmark import one_batch
+    from sglang.srt.server_args import PortArgs, ServerArgs
+
+    sglang_patches.install(tp)
+    server_args = ServerArgs(**arguments)
+    if hasattr(server_args, "resolve_once"):
+        server_args.resolve_once()
+    _publish(one_batch, server_args)
+    _quieten(one_batch)
+    runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, 0)
+    inner = runner.torch_runner
+    recorder.follow(inner.model)
+    tokens = np.random.default_rng(probe.SEED)
+    for step in probe.STEPS:
+        LEDGER.start_step()
+        print(f"probe: {step.name}", flush=True)
+        with torch.no_grad():
+            _ask(one_batch, runner, step, tokens, recorder)
+    return type(inner.attn_backend).__name__
+
+
+def _publish(one_batch: Any, server_args: Any) -> None:
+    """Tell SGLang's layers, as its scheduler would, which arguments the process serves with."""
+    if hasattr(one_batch, "publish"):
+        world_rank = one_batch.spawn_world_rank(server_args, tp_rank=0, pp_rank=0)
+        ranks = one_batch.SpawnRanks(world_rank=world_rank, gpu_id=0)
+        one_batch.publish(server_args, role="scheduler", ranks=ranks)
+        shared: tuple[Any, ...] = ()
+    else:  # SGLang before 0.5.21
+        from sglang.srt.server_args import set_global_server_args_for_scheduler
+
+        set_global_server_args_for_scheduler(server_args)
+        shared = (server_args,)
+    one_batch.initialize_moe_config(*shared)
+    one_batch.initialize_fp8_gemm_config(*shared)
+    one_batch.initialize_fp4_gemm_config(*shared)
+
+
+def _quieten(one_batch: Any) -> None:
+    """Without a tokenizer, and with nothing to evict from a tree cache that is never full."""
+    one_batch.get_tokenizer = lambda *a, **k: None
+    cache = one_batch.TreeCacheNamespace
+    cache.evict_for_alloc = lambda self, *a, **k: None
+    cache.available_and_evictable_str = lambda self, *a, **k: ""
+    cache.pretty_print = lambda self, *a, **k: ""
+
+
+def _ask(one_batch: Any, runner: Any, step: probe.Step, tokens: Any, recorder: Recorder) -> None:
+    """One step of the probe: prefill (the second half on a cached first half if asked), decode."""
+    ids = tokens.integers(0, 10000, (probe.BATCH, step.prompt), dtype=np.int32)
+    runner.clear()
+    if step.cached_prefix:
+        requests = _requests(one_batch, step, ids[:, : probe.PREFIX])
+        with recorder.step("prefill"):
+            runner.extend(requests)
+        requests = one_batch.prepare_extend_inputs_for_correctness_test(
+            types.SimpleNamespace(cut_len=probe.PREFIX),
+            [row.tolist() for row in ids],
+            requests,
+            runner.torch_runner,
+        )
+    else:
+        requests = _requests(one_batch, step, ids)
+    with recorder.step("prefill on a cached prefix" if step.cached_prefix else "prefill"):
+        next_tokens, _, batch = runner.extend(requests)
+    for _ in range(probe.DECODE_STEPS):
+        with recorder.step("decode"):
+            next_tokens, _ = runner.decode(next_tokens, batch)
+
+
+def _requests(one_batch: Any, step: probe.Step, ids: Any) -> Any:
+    from sglang.srt.sampling.sampling_params import SamplingParams
+
+    requests = one_batch.prepare_synthetic_inputs_for_latency_test(
+        len(ids), ids.shape[1], list(ids)
+    )
+    for request in requests:
+        request.sampling_params = SamplingParams(max_new_tokens=8, **step.sampling)
+        request.sampling_params.normalize(None)
+    return requests

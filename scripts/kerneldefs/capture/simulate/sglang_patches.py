@@ -1,0 +1,101 @@
+"""The places where SGLang reaches for a GPU outside torch, FlashInfer and Triton."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from kerneldefs.capture.simulate.compiled import CompiledModule
+from kerneldefs.capture.simulate.ledger import LEDGER
+
+_WORKSPACE = {"use_fp32_lamport": False, "max_token_num": 1 << 30, "hidden_dim": 1 << 20}
+
+
+def _workspace_class() -> type:
+    """FlashInfer's own all-reduce workspace class, without the memory that its peers would share."""
+    from flashinfer.comm.allreduce import TRTLLMAllReduceFusionWorkspace
+
+    class Workspace(TRTLLMAllReduceFusionWorkspace):  # type: ignore[misc]
+        __abstractmethods__: frozenset[str] = frozenset()
+        backend = "trtllm"
+        workspace_tensor = None
+        mem_handles = ()
+
+        def __init__(self, *args: Any, world_size: int = 1, rank: int = 0, **kwargs: Any) -> None:
+            ranks = {"tp_size": world_size, "tp_rank": rank}
+            self.__dict__.update(ranks, world_size=world_size, rank=rank)
+            self.__dict__["metadata"] = {**_WORKSPACE, **ranks}
+
+        def __getattr__(self, name: str) -> None:
+            return None
+
+        def __del__(self) -> None:
+            pass
+
+        def is_buffer_size_sufficient(self, *args: Any, **kwargs: Any) -> bool:
+            return True
+
+        def destroy(self) -> None:
+            pass
+
+    return Workspace
+
+
+def before_import() -> None:
+    """Replace what SGLang imports by name from FlashInfer."""
+    workspace = _workspace_class()
+    for name in ("flashinfer.comm", "flashinfer.comm.allreduce"):
+        module: Any = importlib.import_module(name)
+        module.create_allreduce_fusion_workspace = lambda *a, **k: workspace(*a, **k)
+
+
+class _Nccl:
+    """SGLang's NCCL communicator on a rank whose peers are not there."""
+
+    def __init__(self, group: Any = None, device: Any = None, *args: Any, **kwargs: Any) -> None:
+        import torch.distributed as dist
+
+        self.device = device
+        self.disabled = False
+        self.available = True
+        self.world_size = dist.get_world_size(group)
+        self.rank = 0
+
+    @contextlib.contextmanager
+    def change_state(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        yield
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: LEDGER.skip("collective", f"nccl.{name}")
+
+
+def _load_jit(name: Any = "unnamed", *args: Any, **kwargs: Any) -> CompiledModule:
+    return CompiledModule("sglang kernel", str(name))
+
+
+def install_kernels() -> None:
+    """Replace the kernels that SGLang compiles when they are first used."""
+    importlib.import_module("sglang.srt.utils")
+    utils: Any = importlib.import_module("sglang.kernels.jit.utils")
+    utils.load_jit = _load_jit
+    try:
+        compiling: Any = importlib.import_module("sglang.kernels.jit.utils.compile")
+    except ImportError:
+        return  # a release that keeps load_jit in utils itself
+    compiling.load_jit = _load_jit
+
+
+def install(tp: int) -> None:
+    """Replace communication between ranks: all of them are on one node with room for workspaces."""
+    nccl: Any = importlib.import_module(
+        "sglang.srt.distributed.device_communicators.pynccl"
+    )
+    nccl.PyNcclCommunicator = _Nccl
+    fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")
+    fusion._preflight_check_workspace_memory = lambda *a, **k: True
+    if hasattr(fusion, "in_the_same_node_as"):
+        fusion.in_the_same_node_as = lambda group, source_rank=0: [True] * tp

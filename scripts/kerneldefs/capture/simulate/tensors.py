@@ -1,0 +1,323 @@
+"""Pretended CUDA tensors: shapes and dtypes without storage, and real values where they are small.
+
+CUDA tensors are FakeTensors. Small ones also carry a CPU tensor with their true values ("known"),
+so that control flow which reads a tensor (`.item()`, `.tolist()`, `.cpu()`) takes the way that a GPU
+run would take. Where a value is asked for that nothing knows, the ledger notes a guess.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_map_only
+
+from kerneldefs.capture.simulate.ledger import LEDGER
+
+aten = torch.ops.aten
+FAKE = FakeTensorMode(allow_non_fake_inputs=True)
+CUDA0 = torch.device("cuda:0")
+
+# Elements up to which values are tracked. Integers steer control flow (lengths, page tables, expert
+# maps), floating point values hardly ever do.
+_KNOWN_INTEGERS = 1 << 20
+_KNOWN_FLOATS = 1 << 16
+
+PYTHON_OPS: dict[str, Callable[..., Any]] = {}  # custom ops with a Python body: run the body
+COMPILED_OPS: dict[str, Callable[..., Any]] = {}  # compiled ops that return tensors: their shapes
+COMPILED_NAMESPACES = {"sgl_kernel"}
+
+_VALUE_SHAPED = {
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten._unique2.default,
+    aten.unique_dim.default,
+    aten.unique_consecutive.default,
+    aten.repeat_interleave.Tensor,
+}
+_RANDOM_FILLS = {
+    f"aten::{n}_" for n in ("uniform", "normal", "exponential", "random", "bernoulli")
+}
+
+
+def known(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the true values of a pretended tensor, if they are tracked."""
+    values = getattr(tensor, "_known", None)
+    if values is not None and (values.shape != tensor.shape or values.dtype != tensor.dtype):
+        return None
+    return values
+
+
+def _small(tensor: torch.Tensor) -> bool:
+    floating = tensor.dtype.is_floating_point or tensor.dtype.is_complex
+    return tensor.numel() <= (_KNOWN_FLOATS if floating else _KNOWN_INTEGERS)
+
+
+def _on_cuda(device: Any) -> bool:
+    if device is None:
+        return False
+    return isinstance(device, int) or torch.device(device).type == "cuda"
+
+
+def _empty_like(values: torch.Tensor) -> Any:
+    """A pretended tensor that carries `values`."""
+    with FAKE:
+        out = torch.empty_strided(values.shape, values.stride(), dtype=values.dtype, device=CUDA0)
+    out._known = values  # type: ignore[attr-defined]
+    return out
+
+
+def _fakes(value: Any) -> list[Any]:
+    return [x for x in tree_flatten(value)[0] if isinstance(x, FakeTensor)]
+
+
+class PretendedCuda(TorchDispatchMode):
+    """Carries out operators on pretended CUDA tensors; CPU tensors stay what they are."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        name = func._schema.name
+        if name in PYTHON_OPS:
+            with self:
+                return PYTHON_OPS[name](*args, **kwargs)
+        if name in COMPILED_OPS or name.split("::")[0] in COMPILED_NAMESPACES:
+            return self._compiled(func, name, args, kwargs)
+        if kwargs.get("pin_memory"):
+            kwargs["pin_memory"] = False
+        if kwargs.get("generator") is not None:
+            kwargs["generator"] = None
+        if name == "aten::to":
+            with self:
+                return func.decompose(*args, **kwargs)
+        fakes = _fakes((args, kwargs))
+        if not fakes and not _on_cuda(kwargs.get("device")):
+            return func(*args, **kwargs)
+        for fake in fakes:
+            fake.constant = None  # FakeTensorMode's own value tracking would shadow ours
+        special = _SPECIAL.get(func)
+        if special is not None:
+            result = special(func, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        if name in _RANDOM_FILLS:
+            return _random_fill(args[0])
+        return _run(func, name, args, kwargs)
+
+    def _compiled(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        LEDGER.skip("compiled op", name)
+        shapes = COMPILED_OPS.get(name)
+        if shapes is not None:
+            with self:
+                return shapes(*args, **kwargs)
+        if not func._schema.returns:
+            return None
+        raise NotImplementedError(
+            f"compiled op {func._schema} returns values and nothing here says which; "
+            "add its shapes to kerneldefs/capture/simulate/kernels.py"
+        )
+
+
+def _host_to_device(func: Any, args: Any, kwargs: Any) -> Any:
+    source = args[0]
+    dtype = kwargs.get("dtype") or source.dtype
+    target = kwargs.get("device")
+    if isinstance(source, FakeTensor):
+        if target is None or torch.device(target).type != "cpu":
+            return NotImplemented
+        return _device_to_host(source, dtype)
+    if _small(source):
+        return _empty_like(source.to(dtype, copy=True))
+    with FAKE:
+        return torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=CUDA0)
+
+
+def _device_to_host(source: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    values = known(source)
+    if values is not None:
+        return values.to(dtype, copy=True)
+    LEDGER.guess(f"{tuple(source.shape)} {source.dtype} copied to the host")
+    return torch.zeros(source.shape, dtype=dtype)
+
+
+def _scalar(func: Any, args: Any, kwargs: Any) -> Any:
+    values = known(args[0])
+    if values is not None:
+        return values.item()
+    dtype = args[0].dtype
+    LEDGER.guess(f"{dtype} scalar read on the host")
+    if dtype == torch.bool:
+        return False
+    return 1.0 if dtype.is_floating_point else 1
+
+
+def _copy_to_host(func: Any, args: Any, kwargs: Any) -> Any:
+    target, source = args[0], args[1]
+    if isinstance(target, FakeTensor):
+        return NotImplemented
+    target.copy_(_device_to_host(source, source.dtype))
+    return target
+
+
+def _equal(func: Any, args: Any, kwargs: Any) -> bool:
+    left, right = (known(t) if isinstance(t, FakeTensor) else t for t in args[:2])
+    if left is None or right is None:
+        LEDGER.guess("equality of two tensors")
+        return True
+    return bool(torch.equal(left, right))
+
+
+_SPECIAL: dict[Any, Callable[[Any, Any, Any], Any]] = {
+    aten._to_copy.default: _host_to_device,
+    aten._local_scalar_dense.default: _scalar,
+    aten.copy_.default: _copy_to_host,
+    aten.equal.default: _equal,
+    aten.is_pinned.default: lambda func, args, kwargs: False,
+}
+
+
+def _random_fill(tensor: Any) -> Any:
+    """Random values of no account (dummy weights): fill with one small constant."""
+    values = known(tensor)
+    if values is not None:
+        values.fill_(1e-3 if tensor.dtype.is_floating_point else 1)
+    return tensor
+
+
+def _known_arguments(args: Any, kwargs: Any) -> tuple[bool, Any, Any]:
+    """Replace pretended tensors by their values; False when one of them is not known."""
+    complete = True
+
+    def replace(value: Any) -> Any:
+        nonlocal complete
+        if isinstance(value, FakeTensor):
+            value = known(value)
+            complete = complete and value is not None
+        elif isinstance(value, torch.Tensor):
+            complete = complete and _small(value)
+        return value
+
+    new_args, new_kwargs = tree_map(replace, (args, kwargs))
+    if new_kwargs.get("device") is not None:
+        new_kwargs["device"] = "cpu"
+    return complete, new_args, new_kwargs
+
+
+def _run(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """Run an operator on shapes and, where every argument's values are known, on the values."""
+    complete, real_args, real_kwargs = _known_arguments(args, kwargs)
+    if func in _VALUE_SHAPED:
+        return _value_shaped(func, name, args, kwargs, (real_args, real_kwargs) if complete else None)
+    try:
+        with FAKE:
+            out = func(*args, **kwargs)
+    except (DynamicOutputShapeException, DataDependentOutputException, NotImplementedError):
+        return _guess_shape(func, name, args, kwargs)
+    fakes = _fakes(out)
+    for fake in fakes:
+        fake.constant = None
+    if complete and all(_small(fake) for fake in fakes):
+        _follow_values(func, name, out, real_args, real_kwargs)
+    return out
+
+
+def _follow_values(func: Any, name: str, out: Any, args: Any, kwargs: Any) -> None:
+    try:
+        values = func(*args, **kwargs)
+    except (RuntimeError, NotImplementedError, ValueError, IndexError, TypeError) as error:
+        # CPU torch lacks some CUDA operators (fp8 matmul, ...); the shapes are right all the same.
+        LEDGER.skip("known value failed", f"{name}: {type(error).__name__}")
+        return
+    for fake, value in zip(tree_flatten(out)[0], tree_flatten(values)[0], strict=True):
+        if isinstance(fake, FakeTensor) and isinstance(value, torch.Tensor):
+            fake._known = value  # type: ignore[attr-defined]
+
+
+def _value_shaped(func: Any, name: str, args: Any, kwargs: Any, real: Any) -> Any:
+    """An operator whose output's shape depends on values: exact with them, an upper bound without."""
+    if real is None:
+        return _guess_shape(func, name, args, kwargs)
+    return tree_map_only(torch.Tensor, _empty_like, func(*real[0], **real[1]))
+
+
+def _guess_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    source = args[0]
+    if func is aten.nonzero.default:
+        shape, dtype = (source.numel(), source.dim()), torch.int64
+    elif func is aten.masked_select.default:
+        shape, dtype = (source.numel(),), source.dtype
+    elif func is aten.repeat_interleave.Tensor:
+        shape, dtype = (kwargs.get("output_size") or source.numel(),), torch.int64
+    elif func in (aten.index.Tensor, aten._index_put_impl_.default):
+        shape, dtype = tuple(source.shape), source.dtype
+    else:
+        raise NotImplementedError(f"{name}: the output's shape depends on values that are not known")
+    LEDGER.guess(f"shape of {name} {tuple(source.shape)}")
+    with FAKE:
+        return torch.zeros(shape, dtype=dtype, device=CUDA0)
+
+
+def _first_device(value: Any) -> Any:
+    """Every CUDA device of the pretended rank is its first."""
+    if isinstance(value, torch.device) and value.type == "cuda":
+        return CUDA0
+    if isinstance(value, str) and value.startswith("cuda"):
+        return CUDA0
+    return value
+
+
+class PretendedDevice(TorchFunctionMode):
+    """Turns device arguments into the one pretended device, and pinned memory into plain memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.device:
+            return func(*args, **kwargs)
+        if kwargs.get("pin_memory"):
+            kwargs["pin_memory"] = False
+        device = kwargs.get("device")
+        if device is not None:
+            kwargs["device"] = CUDA0 if isinstance(device, int) else _first_device(device)
+        args = tuple(_first_device(a) for a in args)
+        from_data = func in (torch.tensor, torch.as_tensor, torch.asarray)
+        if from_data and not (args and isinstance(args[0], torch.Tensor)):
+            device = kwargs.pop("device", None)
+            out = func(*args, **kwargs)
+            return out.to(device) if _on_cuda(device) else out
+        if func is torch.Tensor.cuda:
+            return args[0].to(CUDA0)
+        if func is torch.Tensor.cpu:
+            return args[0].to("cpu")
+        return func(*args, **kwargs)
+
+
+def install() -> tuple[PretendedCuda, PretendedDevice]:
+    """Enter both modes for the rest of the process."""
+    real_data_ptr = torch.Tensor.data_ptr
+    addresses = itertools.count(1 << 20)
+
+    def data_ptr(self: torch.Tensor) -> int:
+        if not isinstance(self, FakeTensor):
+            return real_data_ptr(self)
+        if "_address" not in self.__dict__:
+            self.__dict__["_address"] = next(addresses) << 12  # page-aligned, as an allocator's
+        address: int = self.__dict__["_address"]
+        return address
+
+    torch.Tensor.data_ptr = data_ptr  # type: ignore[method-assign]
+    FakeTensor.data_ptr = data_ptr  # type: ignore[method-assign]
+    modes = PretendedCuda(), PretendedDevice()
+    for mode in modes:
+        mode.__enter__()
+    return modes
