@@ -1,1 +1,1 @@
-"""Cookbook entry, hardware and model config -> serving configs. Imports neither torch nor sglang."""
+"""Cookbook entry, hardware, model config -> serving configs. Imports neither torch nor sglang."""

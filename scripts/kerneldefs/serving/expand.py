@@ -1,0 +1,219 @@
+"""From settings to the serving configs of each model: the plan that the workflow is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.serving import hub
+from kerneldefs.serving.config import ServingConfig, Source
+from kerneldefs.serving.configid import config_ids
+from kerneldefs.serving.cookbook import CookbookModel, Entry, load_cookbook
+from kerneldefs.serving.gitcookbook import PREFIX, git_cookbook
+from kerneldefs.serving.hardware import DEFAULT_HARDWARE, ORDER
+from kerneldefs.serving.modelconfig import ModelConfig, read_model_config
+from kerneldefs.serving.select import BUNDLED, Target, bundled_models, select
+from kerneldefs.serving.settings import EMBEDDED, ROOT, Settings
+from kerneldefs.serving.variants import Asked, Drop, Variant, default_entries, variants_of
+
+__all__ = ["Drop", "ModelPlan", "fetch_command", "plan_models"]
+
+DIFFUSION = "a diffusion model; only language models are captured"
+EMBEDDED_COOKBOOK = ROOT / "config" / "cookbook"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelPlan:
+    """One model's serving configs, sorted by id, and what was dropped.
+
+    `model_config` is the directory with its config.json. `configs` is empty only where several
+    models were asked for and this one has none; `dropped` says why, with `entry` "" for a failure.
+    """
+
+    slug: str
+    repo_id: str
+    revision: str
+    model_config: Path
+    configs: tuple[ServingConfig, ...]
+    dropped: tuple[Drop, ...]
+
+
+def fetch_command(settings: Settings) -> str:
+    """Return the command that fetches what these settings need."""
+    return " ".join(["python scripts/fetch.py", *settings.words()])
+
+
+def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
+    """Expand the settings into serving configs, one plan for each model, in the order asked for.
+
+    Reads the cookbook and each model's config.json, from the cache under `settings.results` where
+    they are not local, and fetches what is missing if `may_fetch`. Raises KerneldefsError for a
+    wrong name or file, for anything missing (naming the fetch command) and for a model that ends
+    without a config. Among several models, one that cannot be planned does not hold up the others:
+    its plan is empty and its one drop, with no entry, has the reason; it is an error only if no
+    model is left with a config.
+    """
+    try:
+        cookbook = load_cookbook(_cookbook_folder(settings, may_fetch), settings.cookbook_versions)
+    except KerneldefsError as error:
+        raise _with_command(error, settings) from None
+    bundled = bundled_models()
+    targets = select(settings, cookbook, bundled)
+    if len(targets) == 1:
+        plans = [_plan(targets[0], settings, bundled, may_fetch)]
+    else:
+        plans = [_plan_or_reason(target, settings, bundled, may_fetch) for target in targets]
+    if not any(plan.configs for plan in plans):
+        reasons = "; ".join(f"{plan.slug}: {_reasons(plan.dropped)}" for plan in plans)
+        raise KerneldefsError(f"no serving config is left to capture: {reasons}")
+    return plans
+
+
+def _cookbook_folder(settings: Settings, may_fetch: bool) -> Path:
+    if settings.cookbook == EMBEDDED:
+        return EMBEDDED_COOKBOOK
+    if settings.cookbook.startswith(PREFIX):
+        return git_cookbook(settings.cookbook, settings.results, may_fetch=may_fetch)
+    return Path(settings.cookbook).expanduser()
+
+
+def _with_command(error: KerneldefsError, settings: Settings) -> KerneldefsError:
+    """Name the fetch command where what is missing would come over the network."""
+    if not settings.cookbook.startswith(PREFIX):
+        return error
+    return KerneldefsError(f"{error}; run `{fetch_command(settings)}` with a network")
+
+
+def _plan_or_reason(
+    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
+) -> ModelPlan:
+    """Plan one of several models; what keeps it from being planned becomes its only drop."""
+    try:
+        return _plan(target, settings, bundled, may_fetch)
+    except KerneldefsError as error:
+        folder = hub.cache_folder(settings.results, target.repo_id)
+        drop = Drop(target.model.cookbook if target.model else "none", "", "", str(error))
+        return ModelPlan(target.slug, target.repo_id, "", folder, (), (drop,))
+
+
+def _plan(
+    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
+) -> ModelPlan:
+    if target.model is not None and not target.model.language:
+        drops = tuple(
+            Drop(entry.cookbook, entry.hardware, entry.name, DIFFUSION)
+            for entry in target.model.entries
+        )
+        folder = hub.cache_folder(settings.results, target.repo_id)
+        return ModelPlan(target.slug, target.repo_id, "", folder, (), drops)
+    config = _model_config(target, settings, bundled, may_fetch)
+    asked, dropped = _expand(target, config, settings)
+    configs = _configs(target, config, settings, asked)
+    return ModelPlan(
+        target.slug, config.repo_id, config.revision, config.directory, configs, tuple(dropped)
+    )
+
+
+def _reasons(dropped: Iterable[Drop]) -> str:
+    """Each reason once, with the entries that it dropped."""
+    by_reason: dict[str, list[str]] = {}
+    for drop in dropped:
+        by_reason.setdefault(drop.reason, []).append(f"{drop.hardware} {drop.entry}".strip())
+    return "; ".join(
+        f"{reason} ({', '.join(names)})" if any(names) else reason
+        for reason, names in by_reason.items()
+    )
+
+
+def _model_config(
+    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
+) -> ModelConfig:
+    """Find config.json: the user's directory, a bundled one, the cache, or the hub."""
+    if target.directory is not None:
+        return read_model_config(target.directory, target.repo_id, "local")
+    slugs = [slug for slug, repo_id in bundled.items() if repo_id == target.repo_id]
+    if slugs and settings.revision is None:
+        return read_model_config(BUNDLED / slugs[0], target.repo_id, "bundled")
+    where = (settings.results, target.repo_id, settings.revision)
+    config = hub.cached(*where, with_code=settings.trust_remote_code)
+    if config is not None:
+        return config
+    if not may_fetch:
+        folder = hub.cache_folder(settings.results, target.repo_id)
+        raise KerneldefsError(
+            f"{target.repo_id}: its config.json is not in {folder} yet; run "
+            f"`{fetch_command(settings)}` with a network, or give a directory as hf_repo_id"
+        )
+    try:
+        return hub.fetch(*where, with_code=settings.trust_remote_code)
+    except KerneldefsError as error:
+        raise KerneldefsError(f"{error}; then run `{fetch_command(settings)}`") from None
+
+
+def _expand(
+    target: Target, config: ModelConfig, settings: Settings
+) -> tuple[list[Asked], list[Drop]]:
+    """Expand the newest version's entries, then add the older ones that ask for the same."""
+    asked: list[Asked] = []
+    dropped: list[Drop] = []
+    for entry in _entries(target.model, settings):
+        more, drops = variants_of(entry, config, settings)
+        asked += more
+        dropped += drops
+    newest = {one.variant for one in asked}
+    for older in target.older:
+        for entry in _entries(older, settings):
+            more, drops = variants_of(entry, config, settings)
+            asked += [one for one in more if one.variant in newest]
+            dropped += drops
+            if any(one.variant not in newest for one in more):
+                reason = f"superseded by {target.model.cookbook if target.model else ''}"
+                dropped.append(Drop(entry.cookbook, entry.hardware, entry.name, reason))
+    return asked, dropped
+
+
+def _entries(model: CookbookModel | None, settings: Settings) -> list[Entry]:
+    """A model's entries, in an order that the order of keys in the file does not change."""
+    if model is None:
+        return default_entries(settings.hardware or DEFAULT_HARDWARE)
+    last = len(ORDER)
+    return sorted(
+        model.entries, key=lambda entry: (ORDER.get(entry.hardware, last), entry.hardware)
+    )
+
+
+def _configs(
+    target: Target, config: ModelConfig, settings: Settings, asked: list[Asked]
+) -> tuple[ServingConfig, ...]:
+    by_variant: dict[Variant, list[Asked]] = {}
+    for one in asked:
+        by_variant.setdefault(one.variant, []).append(one)
+    hardware = {
+        v: min((a.hardware for a in same), key=lambda h: ORDER[h.name])
+        for v, same in by_variant.items()
+    }
+    ids = config_ids({v: h.name for v, h in hardware.items()}, config)
+    configs = [
+        ServingConfig(
+            id=ids[variant],
+            model=target.slug,
+            repo_id=config.repo_id,
+            revision=config.revision,
+            model_config_sha256=config.sha256,
+            hardware=hardware[variant].name,
+            gpus_per_node=hardware[variant].gpus_per_node,
+            quantization=config.quantization,
+            trust_remote_code=settings.trust_remote_code,
+            sources=tuple(
+                dict.fromkeys(
+                    Source(a.entry.cookbook, a.entry.hardware, a.entry.name) for a in same
+                )
+            ),
+            notes=tuple(dict.fromkeys(note for a in same for note in a.notes)),
+            **{**vars(variant), "arguments": dict(variant.arguments)},
+        )
+        for variant, same in by_variant.items()
+    ]
+    return tuple(sorted(configs, key=lambda one: one.id))
