@@ -10,7 +10,6 @@ import dataclasses
 from typing import Any
 
 BATCH = 4  # requests
-DECODE_STEPS = 2
 PROMPT = 32  # tokens
 LONG_PROMPT = 96  # tokens, for one step of another length
 PREFIX = 32  # tokens of the cached prefix
@@ -22,17 +21,21 @@ SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One batch of requests: prefill, then decode, with one way to sample."""
+    """One batch of requests: prefill, then decode, with one way to sample.
+
+    The sampler does the same after prefill and after decode, so most ways to sample decode nothing.
+    """
 
     name: str
     sampling: dict[str, Any]
     prompt: int = PROMPT
     cached_prefix: bool = False
+    decode: int = 0  # tokens after the first
 
 
 STEPS = (
-    Step("greedy", {"temperature": 0}),
-    Step("cached-prefix", {"temperature": 0}, PREFIX + EXTENSION, cached_prefix=True),
+    Step("greedy", {"temperature": 0}, decode=2),
+    Step("cached-prefix", {"temperature": 0}, PREFIX + EXTENSION, cached_prefix=True, decode=2),
     Step("top-p", {"temperature": 0.8, "top_p": 0.9}, LONG_PROMPT),
     Step("top-k", {"temperature": 0.8, "top_k": 50}),
     Step("top-k-top-p", {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),

@@ -8,11 +8,11 @@ the wrapper for the run() calls that follow (`begin_forward` and `forward` are a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import functools
 import inspect
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +60,8 @@ class Recorder:
         """
         from flashinfer.trace.template import TraceTemplate
 
+        # The dumper renders a template's sources anew for every call.
+        inspect.getsource = functools.cache(inspect.getsource)
         real_attach = api_logging._attach_fi_trace
         real_build = TraceTemplate.build_fi_trace_fn
         recorder = self
@@ -188,8 +190,6 @@ class Recorder:
 
     def calls(self) -> list[KernelCall]:
         """Return the distinct calls with their counts."""
-        import dataclasses
-
         return [
             dataclasses.replace(call, count=self._calls[key]) for key, call in self._by_key.items()
         ]
@@ -238,8 +238,6 @@ def _flattened(
 
 def _plan_facts(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return plan()'s arguments as JSON data."""
-    import dataclasses
-
     facts: dict[str, Any] = {}
     for name, value in {**arguments, **(arguments.get("kwargs") or {})}.items():
         if name == "kwargs":
@@ -285,21 +283,3 @@ def describe(template: Any, api: str, signature: inspect.Signature) -> Template:
         ),
         has_reference=reference is not None,
     )
-
-
-@contextlib.contextmanager
-def failing_dumps(found: list[str]) -> Iterator[None]:
-    """Collect FlashInfer's warnings that a trace could not be attached or dumped."""
-    real_show = warnings.showwarning
-
-    def show(message: Any, *args: Any, **kwargs: Any) -> None:
-        text = str(message)
-        if "fi_trace" in text:
-            found.append(text)
-        real_show(message, *args, **kwargs)
-
-    warnings.showwarning = show
-    try:
-        yield
-    finally:
-        warnings.showwarning = real_show

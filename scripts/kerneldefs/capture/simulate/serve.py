@@ -85,7 +85,7 @@ def _ask(one_batch: Any, runner: Any, step: probe.Step, tokens: Any, recorder: R
         requests = _requests(one_batch, step, ids)
     with recorder.step("prefill on a cached prefix" if step.cached_prefix else "prefill"):
         next_tokens, _, batch = runner.extend(requests)
-    for _ in range(probe.DECODE_STEPS):
+    for _ in range(step.decode):
         with recorder.step("decode"):
             next_tokens, _ = runner.decode(next_tokens, batch)
 

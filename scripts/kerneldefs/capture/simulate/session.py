@@ -6,7 +6,7 @@ before anything asks for one, FlashInfer before SGLang, the recorder before Flas
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import resource
 import time
@@ -131,8 +131,6 @@ def capture(config: ServingConfig, model: Path, out: Path, workspace: Path) -> d
     arguments = server_arguments(config, model)
     backend = serve.run(arguments, config.tp, pretence.recorder)
     write_calls(rank / CALLS_FILE, pretence.recorder.calls())
-    import dataclasses
-
     templates = {k: dataclasses.asdict(v) for k, v in pretence.recorder.templates.items()}
     write_json(out / TEMPLATES_FILE, templates)
     seconds = time.monotonic() - started
