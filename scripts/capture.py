@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("config", type=Path, help="serving config JSON, as the expand stage writes it")
+    arguments.add_argument(
+        "config", type=Path, help="serving config JSON, as the expand stage writes it"
+    )
     arguments.add_argument(
         "--model-config", type=Path, required=True, help="directory with the model's config.json"
     )

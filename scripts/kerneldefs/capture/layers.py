@@ -32,7 +32,7 @@ def text_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _last_first_seen(kinds: Any) -> int:
     """Return how many leading items it takes to see each distinct one."""
-    first = {kind: index for index, kind in reversed(list(enumerate(kinds)))}
+    first: dict[Any, int] = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
     return max(first.values()) + 1
 
 

@@ -1,4 +1,4 @@
-"""What a capture writes: one `KernelCall` a line, one `Template` per FlashInfer schema, one summary.
+"""What a capture writes: a `KernelCall` a line, a `Template` per FlashInfer schema, a summary.
 
 A capture directory:
 
@@ -39,9 +39,9 @@ class KernelCall:
     """One distinct call of one op.
 
     `tensors` and `scalars` are keyed by the op's parameter names; the elements of a tuple argument
-    are `name#0`, `name#1`. `plan` holds the bound arguments of the wrapper's last plan() (tensors as
-    {"shape", "dtype", "stride"}), `state` the attributes that the wrapper's run() reads and that
-    forward() may have overwritten since (causal, window_left, logits_soft_cap).
+    are `name#0`, `name#1`. `plan` holds the bound arguments of the wrapper's last plan() (tensors
+    as {"shape", "dtype", "stride"}), `state` the attributes that the wrapper's run() reads and
+    that forward() may have overwritten since (causal, window_left, logits_soft_cap).
     """
 
     op: str  # e.g. "flashinfer.norm.rmsnorm"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import functools
 import inspect
 import re
@@ -19,7 +18,8 @@ from typing import Any
 
 import torch
 
-from kerneldefs.capture.record import Axis, KernelCall, Slot, Template, TensorFact
+from kerneldefs.capture.facts import describe, flattened, plan_facts, scalar, tensor_fact
+from kerneldefs.capture.record import KernelCall, Template, TensorFact
 
 # A body as the recorder calls it: (function, template, bound arguments) -> (result, marks).
 Body = Callable[[Callable[..., Any], Any, "inspect.BoundArguments"], tuple[Any, tuple[str, ...]]]
@@ -40,7 +40,9 @@ def call_body(
 class Recorder:
     """Collects the distinct calls of one process, and how often each was made."""
 
-    def __init__(self, body: Body = call_body, marks: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def __init__(
+        self, body: Body = call_body, marks: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
         self.phase = "load"
         self.templates: dict[str, Template] = {}
         self._body = body
@@ -61,7 +63,7 @@ class Recorder:
         from flashinfer.trace.template import TraceTemplate
 
         # The dumper renders a template's sources anew for every call.
-        inspect.getsource = functools.cache(inspect.getsource)
+        inspect.getsource = functools.cache(inspect.getsource)  # type: ignore[assignment]
         real_attach = api_logging._attach_fi_trace
         real_build = TraceTemplate.build_fi_trace_fn
         recorder = self
@@ -124,10 +126,12 @@ class Recorder:
             arguments = dict(bound.arguments)
             owner = arguments.pop("self", None)
             if original.__name__ in ("plan", "begin_forward") and owner is not None:
-                setattr(owner, _PLAN, _plan_facts(arguments))
+                setattr(owner, _PLAN, plan_facts(arguments))
             before = self._facts(api, owner, arguments, signature)
             result, marks = self._body(wrapped, template, bound)
-            self._add(before, result, template and self._template(template, api, signature), name, marks)
+            self._add(
+                before, result, template and self._template(template, api, signature), name, marks
+            )
             return result
 
         return call
@@ -138,7 +142,7 @@ class Recorder:
         """What is known of a call before its body runs (and may write to its arguments)."""
         tensors: dict[str, TensorFact] = {}
         scalars: dict[str, Any] = {}
-        for name, value in _flattened(arguments, signature):
+        for name, value in flattened(arguments, signature):
             if isinstance(value, torch.Tensor):
                 tensors[name] = tensor_fact(value)
             else:
@@ -193,93 +197,3 @@ class Recorder:
         return [
             dataclasses.replace(call, count=self._calls[key]) for key, call in self._by_key.items()
         ]
-
-
-def tensor_fact(tensor: torch.Tensor) -> TensorFact:
-    """Return a tensor's shape, dtype and strides."""
-    return TensorFact(
-        tuple(int(n) for n in tensor.shape),
-        str(tensor.dtype).removeprefix("torch."),
-        tuple(int(n) for n in tensor.stride()),
-    )
-
-
-def scalar(value: Any) -> Any:
-    """Return a JSON value for an argument that is no tensor; objects become their class's name."""
-    if isinstance(value, enum.Enum):
-        return value.value if isinstance(value.value, (int, str)) else value.name
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    return f"<{type(value).__name__}>"
-
-
-def _flattened(
-    arguments: dict[str, Any], signature: inspect.Signature
-) -> Iterator[tuple[str, Any]]:
-    """Yield arguments by name; `**kwargs` by their own names, tuple elements as name#index."""
-    for name, value in arguments.items():
-        kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_KEYWORD:
-            items = list(value.items())
-        elif kind is inspect.Parameter.VAR_POSITIONAL:
-            items = [(name, tuple(value))]
-        else:
-            items = [(name, value)]
-        for key, item in items:
-            if isinstance(item, (tuple, list)):
-                yield from ((f"{key}#{i}", element) for i, element in enumerate(item))
-            else:
-                yield key, item
-
-
-def _plan_facts(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return plan()'s arguments as JSON data."""
-    facts: dict[str, Any] = {}
-    for name, value in {**arguments, **(arguments.get("kwargs") or {})}.items():
-        if name == "kwargs":
-            continue
-        if isinstance(value, torch.Tensor):
-            facts[name] = dataclasses.asdict(tensor_fact(value))
-        else:
-            facts[name] = scalar(value)
-    return facts
-
-
-def describe(template: Any, api: str, signature: inspect.Signature) -> Template:
-    """Return the schema of a FlashInfer TraceTemplate as plain data."""
-    from flashinfer.trace.template import Const
-
-    def slot(descriptor: Any) -> Slot:
-        dims = getattr(descriptor, "dim_names", None)
-        return Slot(
-            dims=None if dims is None else tuple(dims),
-            dtype=descriptor.dtype,
-            param=getattr(descriptor, "param", None),
-            tuple_index=getattr(descriptor, "tuple_idx", None),
-            optional=bool(getattr(descriptor, "optional", False)),
-            dtype_from=getattr(descriptor, "dtype_from", None),
-        )
-
-    def axis(marker: Any) -> Axis:
-        if not isinstance(marker, Const):
-            return Axis(const=False, abbrev=None, value=None)
-        return Axis(const=True, abbrev=marker.abbrev, value=getattr(marker, "value", None))
-
-    reference = template.reference
-    return Template(
-        api=api,
-        op_type=template.op_type,
-        name_prefix=template.name_prefix,
-        module=getattr(reference, "__module__", "") or "",
-        axes={name: axis(marker) for name, marker in template.axes.items()},
-        inputs={name: slot(descriptor) for name, descriptor in template.inputs.items()},
-        outputs={name: slot(descriptor) for name, descriptor in template.outputs.items()},
-        optional_params=tuple(
-            p.name for p in signature.parameters.values() if p.default is None
-        ),
-        has_reference=reference is not None,
-    )

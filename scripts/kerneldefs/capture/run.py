@@ -69,8 +69,8 @@ def _simulate(config: ServingConfig, model: Path, folder: Path, workspace: Path)
         return {"status": "refused", "reason": f"SGLang: {reason}"}
     if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
         raise KerneldefsError(
-            f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and its "
-            "samplers called no FlashInfer API that has a trace template; see the capture's log"
+            f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and "
+            "its samplers called no FlashInfer API that has a trace template; see the capture's log"
         )
     return {"status": "captured", "reason": "", **found}
 

@@ -1,4 +1,4 @@
-"""torch.distributed as rank 0 of a world whose other ranks are not there: every collective is local."""
+"""torch.distributed as rank 0 of a world without other ranks: every collective is local."""
 
 from __future__ import annotations
 
@@ -13,10 +13,27 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from kerneldefs.capture.simulate.ledger import LEDGER
 
 _LOCAL = (
-    "_all_gather_base _reduce_scatter_base all_gather_into_tensor all_reduce all_to_all "
-    "all_to_all_single barrier batch_isend_irecv broadcast broadcast_object_list gather irecv isend "
-    "monitored_barrier recv reduce reduce_scatter reduce_scatter_tensor scatter send"
-).split()
+    "_all_gather_base",
+    "_reduce_scatter_base",
+    "all_gather_into_tensor",
+    "all_reduce",
+    "all_to_all",
+    "all_to_all_single",
+    "barrier",
+    "batch_isend_irecv",
+    "broadcast",
+    "broadcast_object_list",
+    "gather",
+    "irecv",
+    "isend",
+    "monitored_barrier",
+    "recv",
+    "reduce",
+    "reduce_scatter",
+    "reduce_scatter_tensor",
+    "scatter",
+    "send",
+)
 
 
 class _Done:

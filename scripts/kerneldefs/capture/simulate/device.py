@@ -36,8 +36,8 @@ class _Stream:
     def __enter__(self) -> _Stream:
         return self
 
-    def __exit__(self, *exc: object) -> bool:
-        return False
+    def __exit__(self, *exc: object) -> None:
+        pass
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -63,11 +63,11 @@ class _Graph(_Stream):
 _Generator = torch.Generator
 
 
-class _CpuGenerator(_Generator):
+class _CpuGenerator(_Generator):  # type: ignore[misc,valid-type]
     """A generator that lives on the CPU whatever device it is asked for."""
 
-    def __new__(cls, device: Any = None) -> torch.Generator:  # type: ignore[misc]
-        return _Generator.__new__(_Generator, "cpu")  # type: ignore[call-arg]
+    def __new__(cls, device: Any = None) -> torch.Generator:
+        return _Generator.__new__(_Generator, "cpu")
 
 
 class _DefaultGenerator:
@@ -149,9 +149,17 @@ def _queries(arch: Arch, gpus: int) -> dict[str, Any]:
 
 
 _NOTHING = (
-    "_lazy_init init set_device synchronize empty_cache ipc_collect reset_peak_memory_stats "
-    "set_stream manual_seed manual_seed_all"
-).split()
+    "_lazy_init",
+    "empty_cache",
+    "init",
+    "ipc_collect",
+    "manual_seed",
+    "manual_seed_all",
+    "reset_peak_memory_stats",
+    "set_device",
+    "set_stream",
+    "synchronize",
+)
 _CONTEXTS = ("stream", "device", "MemPool", "use_mem_pool")
 _CLASSES = {"Stream": _Stream, "Event": _Event, "ExternalStream": _Stream, "CUDAGraph": _Graph}
 
@@ -184,10 +192,10 @@ def install(arch: Arch, gpus: int) -> types.SimpleNamespace:
     for name, cls in _CLASSES.items():
         setattr(torch.cuda, name, cls)
     torch.cuda.default_generators = (_DefaultGenerator(),) * gpus
-    torch.Generator = _CpuGenerator  # type: ignore[misc]
-    torch.Tensor.pin_memory = lambda self, *a, **k: self  # type: ignore[method-assign]
-    torch.Tensor.is_pinned = lambda self, *a, **k: False  # type: ignore[method-assign]
-    torch.Tensor.record_stream = _nothing  # type: ignore[method-assign]
+    torch.Generator = _CpuGenerator
+    torch.Tensor.pin_memory = lambda self, *a, **k: self
+    torch.Tensor.is_pinned = lambda self, *a, **k: False
+    torch.Tensor.record_stream = _nothing
     if not is_cuda_build():
         torch.version.cuda = "13.0"
     for name in ("_cuda_getCurrentRawStream", "_cuda_getDevice", "_cuda_setDevice"):

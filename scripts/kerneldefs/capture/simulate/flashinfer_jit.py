@@ -22,7 +22,7 @@ def _replace_cute_compile() -> None:
 
     if isinstance(cute, StubModule):
         return
-    compilers = [cute]
+    compilers: list[Any] = [cute]
     try:
         from cutlass.cute import experimental
     except ImportError:

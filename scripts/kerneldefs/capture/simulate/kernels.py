@@ -42,7 +42,7 @@ def _scaled_mm(
 
 
 def _flash_attention(q: torch.Tensor, k: Any, v: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    """FA3 forward: output [.., heads, v dim], log-sum-exp [heads, tokens] (and two accumulators)."""
+    """FA3 forward: output [.., heads, v dim], log-sum-exp [heads, tokens], two accumulators."""
     out = torch.empty(*q.shape[:-1], v.shape[-1], dtype=q.dtype, device=q.device)
     lse = torch.empty(q.shape[-2], q.shape[0], dtype=torch.float32, device=q.device)
     return out, lse, lse, lse
@@ -74,7 +74,7 @@ def remember_python_ops() -> None:
                 tensors.PYTHON_OPS[full] = body
         return real_impl(self, op, body, dispatch_key, **kwargs)
 
-    torch.library.Library.impl = impl  # type: ignore[method-assign]
+    torch.library.Library.impl = impl
 
 
 def define_operators(keep: list[Any]) -> None:
@@ -95,7 +95,7 @@ def define_operators(keep: list[Any]) -> None:
 
 
 def load_package() -> None:
-    """Import `sgl_kernel` with its compiled libraries stubbed; after FlashInfer, which it imports."""
+    """Import `sgl_kernel`, its libraries stubbed; after FlashInfer, which it imports."""
     placeholder = types.ModuleType("sgl_kernel")
     placeholder.__path__ = [str(_package_folder())]
     sys.modules["sgl_kernel"] = placeholder

@@ -21,7 +21,9 @@ class Ledger:
     """Counts of skipped work by kind and name, and every value that had to be guessed."""
 
     def __init__(self) -> None:
-        self.skipped: dict[str, collections.Counter[str]] = {k: collections.Counter() for k in KINDS}
+        self.skipped: dict[str, collections.Counter[str]] = {
+            k: collections.Counter() for k in KINDS
+        }
         self.guesses: collections.Counter[str] = collections.Counter()
         self._since: list[str] = []
 

@@ -33,14 +33,14 @@ def run_body(
         return result, ()
     if template is None:
         raise NotImplementedError(
-            f"{name} returns what its compiled kernel returned, and has no trace template that says "
-            "what that is; add the function to kerneldefs/capture/simulate/compiled.py"
+            f"{name} returns what its compiled kernel returned, and no trace template says what "
+            "that is; add the function to kerneldefs/capture/simulate/compiled.py"
         )
     return _make(function, template, bound), ("output synthesised from the trace template",)
 
 
 def _make(function: Callable[..., Any], template: Any, bound: inspect.BoundArguments) -> Any:
-    """Empty tensors of the declared outputs; an output buffer that was passed is returned itself."""
+    """Empty tensors of the declared outputs; an output buffer that was passed is itself one."""
     arguments = dict(bound.arguments)
     device = next((v.device for v in arguments.values() if isinstance(v, torch.Tensor)), "cuda:0")
     axes = {}

@@ -58,10 +58,10 @@ class Pretence:
             device,
             flashinfer_jit,
             kernels,
+            modes,
             outputs,
             sglang_patches,
             stubs,
-            tensors,
             triton_launch,
         )
 
@@ -75,7 +75,7 @@ class Pretence:
             kernels.define_operators(self._keep)
         self.recorder = Recorder(outputs.run_body, LEDGER.marks)
         flashinfer_jit.install(self.recorder.install)
-        self._keep.append(tensors.install())
+        self._keep.append(modes.install())
         if not device.is_cuda_build():
             kernels.load_package()
         kernels.install_cutlass_types()

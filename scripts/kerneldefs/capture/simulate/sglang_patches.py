@@ -14,7 +14,7 @@ _WORKSPACE = {"use_fp32_lamport": False, "max_token_num": 1 << 30, "hidden_dim":
 
 
 def _workspace_class() -> type:
-    """FlashInfer's own all-reduce workspace class, without the memory that its peers would share."""
+    """FlashInfer's own all-reduce workspace class, without the memory that ranks share."""
     from flashinfer.comm.allreduce import TRTLLMAllReduceFusionWorkspace
 
     class Workspace(TRTLLMAllReduceFusionWorkspace):  # type: ignore[misc]
@@ -91,9 +91,7 @@ def install_kernels() -> None:
 
 def install(tp: int) -> None:
     """Replace communication between ranks: all of them are on one node with room for workspaces."""
-    nccl: Any = importlib.import_module(
-        "sglang.srt.distributed.device_communicators.pynccl"
-    )
+    nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
     fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")
     fusion._preflight_check_workspace_memory = lambda *a, **k: True

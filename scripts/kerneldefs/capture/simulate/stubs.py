@@ -11,19 +11,30 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from kerneldefs.capture.simulate.ledger import LEDGER
 
 # Stubbed where they are not installed: none of them has kernels that a capture needs to see.
 OPTIONAL = (
-    "cutlass cutlass_library datasets humming mooncake numba nvshmem outlines quack "
-    "smg_grpc_servicer tilelang tokenspeed_mla torch_memory_saver"
-).split()
+    "cutlass",
+    "cutlass_library",
+    "datasets",
+    "humming",
+    "mooncake",
+    "numba",
+    "nvshmem",
+    "outlines",
+    "quack",
+    "smg_grpc_servicer",
+    "tilelang",
+    "tokenspeed_mla",
+    "torch_memory_saver",
+)
 # Stubbed even where they are installed: importing them needs a driver, a GPU, or the very build of
 # torch that they were made for (torchvision, whose images no language model's kernels see).
-ALWAYS = "cuda deep_ep deep_gemm torchvision".split()
+ALWAYS = ("cuda", "deep_ep", "deep_gemm", "torchvision")
 
 _DUNDER_ERRORS = "{} is a stub of CUDA-only code and was used as {}"
 
@@ -97,7 +108,7 @@ def contains_stub(value: Any) -> bool:
 class StubModule(types.ModuleType):
     """A module whose every attribute is a stub."""
 
-    __path__: Sequence[str] = ()
+    __path__ = []  # noqa: RUF012  # as of a package
     __version__ = "99.0.0"  # newer than any minimum that is asked for
 
     def __getattr__(self, key: str) -> Any:

@@ -1,13 +1,12 @@
 """Pretended CUDA tensors: shapes and dtypes without storage, and real values where they are small.
 
 CUDA tensors are FakeTensors. Small ones also carry a CPU tensor with their true values ("known"),
-so that control flow which reads a tensor (`.item()`, `.tolist()`, `.cpu()`) takes the way that a GPU
-run would take. Where a value is asked for that nothing knows, the ledger notes a guess.
+so that control flow which reads a tensor (`.item()`, `.tolist()`, `.cpu()`) goes the way of a GPU
+run. Where a value is asked for that nothing knows, the ledger notes a guess.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_map_only
 
@@ -46,13 +44,13 @@ _VALUE_SHAPED = {
     aten.repeat_interleave.Tensor,
 }
 _RANDOM_FILLS = {
-    f"aten::{n}_" for n in ("uniform", "normal", "exponential", "random", "bernoulli")
+    f"aten::{kind}_" for kind in ("uniform", "normal", "exponential", "random", "bernoulli")
 }
 
 
 def known(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the true values of a pretended tensor, if they are tracked."""
-    values = getattr(tensor, "_known", None)
+    values: torch.Tensor | None = getattr(tensor, "_known", None)
     if values is not None and (values.shape != tensor.shape or values.dtype != tensor.dtype):
         return None
     return values
@@ -60,20 +58,20 @@ def known(tensor: torch.Tensor) -> torch.Tensor | None:
 
 def _small(tensor: torch.Tensor) -> bool:
     floating = tensor.dtype.is_floating_point or tensor.dtype.is_complex
-    return tensor.numel() <= (_KNOWN_FLOATS if floating else _KNOWN_INTEGERS)
+    return bool(tensor.numel() <= (_KNOWN_FLOATS if floating else _KNOWN_INTEGERS))
 
 
-def _on_cuda(device: Any) -> bool:
+def on_cuda(device: Any) -> bool:
     if device is None:
         return False
-    return isinstance(device, int) or torch.device(device).type == "cuda"
+    return isinstance(device, int) or bool(torch.device(device).type == "cuda")
 
 
-def _empty_like(values: torch.Tensor) -> Any:
+def _pretended(values: torch.Tensor) -> Any:
     """A pretended tensor that carries `values`."""
     with FAKE:
         out = torch.empty_strided(values.shape, values.stride(), dtype=values.dtype, device=CUDA0)
-    out._known = values  # type: ignore[attr-defined]
+    out._known = values
     return out
 
 
@@ -81,12 +79,10 @@ def _fakes(value: Any) -> list[Any]:
     return [x for x in tree_flatten(value)[0] if isinstance(x, FakeTensor)]
 
 
-class PretendedCuda(TorchDispatchMode):
+class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
     """Carries out operators on pretended CUDA tensors; CPU tensors stay what they are."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = func._schema.name
         if name in PYTHON_OPS:
@@ -102,7 +98,7 @@ class PretendedCuda(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         fakes = _fakes((args, kwargs))
-        if not fakes and not _on_cuda(kwargs.get("device")):
+        if not fakes and not on_cuda(kwargs.get("device")):
             return func(*args, **kwargs)
         for fake in fakes:
             fake.constant = None  # FakeTensorMode's own value tracking would shadow ours
@@ -138,7 +134,7 @@ def _host_to_device(func: Any, args: Any, kwargs: Any) -> Any:
             return NotImplemented
         return _device_to_host(source, dtype)
     if _small(source):
-        return _empty_like(source.to(dtype, copy=True))
+        return _pretended(source.to(dtype, copy=True))
     with FAKE:
         return torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=CUDA0)
 
@@ -218,7 +214,9 @@ def _run(func: Any, name: str, args: Any, kwargs: Any) -> Any:
     """Run an operator on shapes and, where every argument's values are known, on the values."""
     complete, real_args, real_kwargs = _known_arguments(args, kwargs)
     if func in _VALUE_SHAPED:
-        return _value_shaped(func, name, args, kwargs, (real_args, real_kwargs) if complete else None)
+        if not complete:
+            return _guess_shape(func, name, args, kwargs)
+        return _exact_shape(func, name, real_args, real_kwargs)
     try:
         with FAKE:
             out = func(*args, **kwargs)
@@ -241,18 +239,21 @@ def _follow_values(func: Any, name: str, out: Any, args: Any, kwargs: Any) -> No
         return
     for fake, value in zip(tree_flatten(out)[0], tree_flatten(values)[0], strict=True):
         if isinstance(fake, FakeTensor) and isinstance(value, torch.Tensor):
-            fake._known = value  # type: ignore[attr-defined]
+            fake._known = value
 
 
-def _value_shaped(func: Any, name: str, args: Any, kwargs: Any, real: Any) -> Any:
-    """An operator whose output's shape depends on values: exact with them, an upper bound without."""
-    if real is None:
+def _exact_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """An operator whose output's shape depends on values, with the values at hand."""
+    try:
+        return tree_map_only(torch.Tensor, _pretended, func(*args, **kwargs))
+    except RuntimeError:  # values that a skipped kernel would have written
         return _guess_shape(func, name, args, kwargs)
-    return tree_map_only(torch.Tensor, _empty_like, func(*real[0], **real[1]))
 
 
 def _guess_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """The largest shape that such an output can have; noted as a guess."""
     source = args[0]
+    shape: tuple[int, ...]
     if func is aten.nonzero.default:
         shape, dtype = (source.numel(), source.dim()), torch.int64
     elif func is aten.masked_select.default:
@@ -262,62 +263,7 @@ def _guess_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
     elif func in (aten.index.Tensor, aten._index_put_impl_.default):
         shape, dtype = tuple(source.shape), source.dtype
     else:
-        raise NotImplementedError(f"{name}: the output's shape depends on values that are not known")
+        raise NotImplementedError(f"{name}: its output's shape depends on values nobody knows")
     LEDGER.guess(f"shape of {name} {tuple(source.shape)}")
     with FAKE:
         return torch.zeros(shape, dtype=dtype, device=CUDA0)
-
-
-def _first_device(value: Any) -> Any:
-    """Every CUDA device of the pretended rank is its first."""
-    if isinstance(value, torch.device) and value.type == "cuda":
-        return CUDA0
-    if isinstance(value, str) and value.startswith("cuda"):
-        return CUDA0
-    return value
-
-
-class PretendedDevice(TorchFunctionMode):
-    """Turns device arguments into the one pretended device, and pinned memory into plain memory."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.device:
-            return func(*args, **kwargs)
-        if kwargs.get("pin_memory"):
-            kwargs["pin_memory"] = False
-        device = kwargs.get("device")
-        if device is not None:
-            kwargs["device"] = CUDA0 if isinstance(device, int) else _first_device(device)
-        args = tuple(_first_device(a) for a in args)
-        from_data = func in (torch.tensor, torch.as_tensor, torch.asarray)
-        if from_data and not (args and isinstance(args[0], torch.Tensor)):
-            device = kwargs.pop("device", None)
-            out = func(*args, **kwargs)
-            return out.to(device) if _on_cuda(device) else out
-        if func is torch.Tensor.cuda:
-            return args[0].to(CUDA0)
-        if func is torch.Tensor.cpu:
-            return args[0].to("cpu")
-        return func(*args, **kwargs)
-
-
-def install() -> tuple[PretendedCuda, PretendedDevice]:
-    """Enter both modes for the rest of the process."""
-    real_data_ptr = torch.Tensor.data_ptr
-    addresses = itertools.count(1 << 20)
-
-    def data_ptr(self: torch.Tensor) -> int:
-        if not isinstance(self, FakeTensor):
-            return real_data_ptr(self)
-        if "_address" not in self.__dict__:
-            self.__dict__["_address"] = next(addresses) << 12  # page-aligned, as an allocator's
-        address: int = self.__dict__["_address"]
-        return address
-
-    torch.Tensor.data_ptr = data_ptr  # type: ignore[method-assign]
-    FakeTensor.data_ptr = data_ptr  # type: ignore[method-assign]
-    modes = PretendedCuda(), PretendedDevice()
-    for mode in modes:
-        mode.__enter__()
-    return modes

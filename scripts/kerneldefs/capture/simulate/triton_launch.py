@@ -1,4 +1,4 @@
-"""Triton kernel launches that do nothing, but for the few whose small results steer control flow."""
+"""Triton launches that do nothing, but for the few whose small results steer control flow."""
 
 from __future__ import annotations
 
