@@ -1,0 +1,60 @@
+# make run      install into .venv, then make the definitions of MODEL (default kimi-k2)
+# make test     install, then run the tests
+# make lint     every static check
+# make test-all lint, tests and the slow matrices
+#
+# make run MODEL=llama-3.1-8b CONFIG="tp_list=1,2"   any key of config/config.yaml
+# make run PYTHON=/path/to/python3.11                another interpreter
+
+PYTHON ?= python3.11
+MODEL ?= kimi-k2
+CONFIG ?=
+CORES ?= all
+WORKERS ?= 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kernel.txt)
+
+.DELETE_ON_ERROR:
+.PHONY: run install test test-slow test-all lint format
+
+run: .venv/base.stamp
+	$(BIN)/snakemake --cores $(CORES) --config model=$(MODEL) $(CONFIG)
+
+install: .venv/base.stamp .venv/dev.stamp
+
+# A changed lock makes the environment anew, so that nothing of the old one stays behind.
+.venv/base.stamp: $(LOCK) scripts/kernel_package.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "error: PYTHON=$(PYTHON) is not Python 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) -r requirements/base.txt
+	$(PIP) --no-deps -r requirements/no-deps.txt
+	$(BIN)/python scripts/kernel_package.py requirements/kernel.txt
+	@touch $@
+
+.venv/dev.stamp: .venv/base.stamp requirements/dev.txt
+	$(PIP) --no-deps -r requirements/dev.txt
+	@touch $@
+
+test: install
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
+
+test-all: lint test test-slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
