@@ -65,14 +65,22 @@ def _simulate(config: ServingConfig, model: Path, folder: Path, workspace: Path)
         if not _raised_by_sglang(error):
             raise
         traceback.print_exc()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return {"status": "refused", "reason": f"SGLang: {reason}"}
+        return {"status": "refused", "reason": f"SGLang: {_sentence(error)}"}
     if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
         raise KerneldefsError(
             f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and "
             "its samplers called no FlashInfer API that has a trace template; see the capture's log"
         )
     return {"status": "captured", "reason": "", **found}
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error says, in one line; a bare assertion says what it asserts and where."""
+    text = " ".join(str(error).split())
+    if text:
+        return text
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
 
 
 def _raised_by_sglang(error: BaseException) -> bool:

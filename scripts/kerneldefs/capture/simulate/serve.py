@@ -6,6 +6,8 @@ which the fields of a request moved.
 
 from __future__ import annotations
 
+import importlib.metadata
+import inspect
 import types
 from typing import Any
 
@@ -16,6 +18,7 @@ from kerneldefs.capture import probe
 from kerneldefs.capture.recorder import Recorder
 from kerneldefs.capture.simulate import sglang_patches
 from kerneldefs.capture.simulate.ledger import LEDGER
+from kerneldefs.errors import KerneldefsError, nearest
 
 
 def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
@@ -24,6 +27,7 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
     from sglang.srt.server_args import PortArgs, ServerArgs
 
     sglang_patches.install(tp)
+    _check_names(ServerArgs, arguments)
     server_args = ServerArgs(**arguments)
     if hasattr(server_args, "resolve_once"):
         server_args.resolve_once()
@@ -39,6 +43,16 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
         with torch.no_grad():
             _ask(one_batch, runner, step, tokens, recorder)
     return type(inner.attn_backend).__name__
+
+
+def _check_names(server_args: Any, arguments: dict[str, Any]) -> None:
+    """An argument that this release of SGLang does not have is an error that names it."""
+    known = set(inspect.signature(server_args).parameters)
+    for name in sorted(set(arguments) - known):
+        version = importlib.metadata.version("sglang")
+        raise KerneldefsError(
+            f"SGLang {version} has no server argument {name!r}{nearest(name, known)}"
+        )
 
 
 def _publish(one_batch: Any, server_args: Any) -> None:

@@ -71,13 +71,11 @@ class Pretence:
         kernels.remember_python_ops()
         triton_launch.install(properties)
         collectives.install()
-        if not device.is_cuda_build():
-            kernels.define_operators(self._keep)
+        kernels.define_operators(self._keep)
         self.recorder = Recorder(outputs.run_body, LEDGER.marks)
         flashinfer_jit.install(self.recorder.install)
         self._keep.append(modes.install())
-        if not device.is_cuda_build():
-            kernels.load_package()
+        kernels.load_package()
         kernels.install_cutlass_types()
         kernels.install_deep_gemm(target.multiprocessors)
         sglang_patches.before_import()
