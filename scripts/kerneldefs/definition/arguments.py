@@ -1,0 +1,168 @@
+"""Arguments that a template says nothing of: which are harmless, and which values are.
+
+Every argument of a call is an input of its template, or listed here, or makes the definition
+untrue: a sink, a mask or a scale that the reference never sees computes something else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kerneldefs.definition.draft import Quarantine
+from kerneldefs.definition.evidence import Evidence
+
+# How a kernel runs, where it writes and draws its random numbers, bounds that its tensors repeat:
+# never what it computes. An output's dtype is among them because the definition declares it.
+HARMLESS = frozenset(
+    [
+        "backend",
+        "bf16q_fp8kv_transform_mode",
+        "check_nan",
+        "cute_dsl_impl",
+        "deterministic",
+        "device_support_pdl",
+        "enable_pdl",
+        "fp32_acc",
+        "generator",
+        "is_cuda_graph_compatible",
+        "is_deterministic",
+        "is_var_seq",
+        "kv_seq_lens_cpu",
+        "launch_with_pdl",
+        "layout_code",
+        "lse",
+        "max_kv_len",
+        "max_q_len",
+        "max_seq_len",
+        "multi_ctas_kv_counter_buffer",
+        "o_dtype",
+        "offset",
+        "out",
+        "out_dtype",
+        "output",
+        "output_dtype",
+        "profiler_buffer",
+        "q_seq_lens_cpu",
+        "return_lse",
+        "routing_replay_out",
+        "scratchpad",
+        "seed",
+        "semaphores",
+        "trigger_completion_at_end",
+        "tune_max_num_tokens",
+        "use_fused_finalize",
+        "use_oneshot",
+        "use_shuffled_weight",
+        "workspace",
+        "workspace_buffer",
+    ]
+)
+# Arguments that choose among a function's templates or repeat an axis; FlashInfer's dispatch has
+# read them (flashinfer/trace/templates/moe.py, 0.6.18).
+DISPATCHED = frozenset({"local_num_experts", "routing_method_type"})
+
+_NONE: tuple[Any, ...] = (None,)
+_ONE: tuple[Any, ...] = (None, 1, 1.0)
+_OFF: tuple[Any, ...] = (None, False)
+
+# Argument -> the values with which the call computes what the template's reference does.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "activation_type": (3,),  # ActivationType.Swiglu (flashinfer/tllm_enums.py, 0.6.18)
+    "attention_sinks": _NONE,
+    "causal": (None, True),  # trtllm_batch_context_with_kv_cache; wrappers' is read from state
+    "causal_seqlens_kv_global": _NONE,
+    "cp_rank": (None, 0),
+    "cp_world": _ONE,
+    "cum_seq_lens_q": _NONE,
+    "custom_mask": _NONE,
+    "do_finalize": (True,),
+    "enable_block_sparse_attention": _OFF,
+    "enable_dcp": _OFF,
+    "filter_apply_order": ("top_k_first",),
+    "fp8_quantization_type": (1,),  # Fp8QuantizationType.DeepSeekFp8 (flashinfer/tllm_enums.py)
+    "gemm1_lora_delta": _NONE,
+    "indices": _NONE,
+    "k_scale": _ONE,
+    "kv_cache_sf": _NONE,
+    "kv_layout": ("HND",),
+    "kv_len": _NONE,
+    "kv_scale_format": (None, "auto"),
+    "logits_soft_cap": (None, 0, 0.0),
+    "mask": _NONE,
+    "max_item_len_ptr": _NONE,
+    "norm_topk_prob": (True,),
+    "num_fused_shared_experts": (None, 0),
+    "o_indptr": _NONE,
+    "o_scale": _ONE,
+    "o_sf_scale": (None, -1, -1.0, 1, 1.0),  # scales FP4 outputs only
+    "o_sf_vec_size": _NONE,
+    "packed_custom_mask": _NONE,
+    "page_table": _NONE,
+    "per_token_scale": _NONE,
+    "pos_encoding_mode": (None, "NONE"),
+    "prefix_len_ptr": _NONE,
+    "q_len_per_req": _ONE,
+    "q_scale": _ONE,
+    "return_lse_base_on_e": _OFF,
+    "return_valid": _OFF,
+    "sinks": _NONE,
+    "skip_softmax_threshold_scale_factor": _NONE,
+    "sparse_mla_top_k": (None, 0),
+    "sparse_mla_top_k_lens": _NONE,
+    "token_pos_in_items_ptr": _NONE,
+    "use_fp16_qk_reduction": _OFF,
+    "use_fp16_softmax": _OFF,
+    "uses_shared_paged_kv_idx": (None, True),
+    "uses_spcompress": _OFF,
+    "v_indptr": _NONE,
+    "v_scale": _ONE,
+    "weight_layout": (None, 0),  # WeightLayout.MajorK (flashinfer/tllm_enums.py, 0.6.18)
+    "window_left": (None, -1),
+    # elements of tuples that are all off
+    "num_elts_per_sage_attn_blk": (None, 0),
+    "sage_attn_sfs": _NONE,
+}
+# plan() arguments that change what run() computes; the others size buffers and choose kernels.
+PLAN_NEUTRAL = (
+    "custom_mask",
+    "max_item_len_ptr",
+    "o_indptr",
+    "packed_custom_mask",
+    "pos_encoding_mode",
+    "prefix_len_ptr",
+    "token_pos_in_items_ptr",
+    "v_indptr",
+)
+# Read by variants.py, which names what differs from the template.
+VARIANT_ARGUMENTS = frozenset({"eps", "filter_apply_order", "is_causal", "rms_eps"})
+
+
+def require_modelled(evidence: Evidence) -> None:
+    """Quarantine a call that passed something its template does not model."""
+    call, template = evidence.call, evidence.template
+    known = {*template.inputs, *template.axes, *(evidence.param(key) for key in template.inputs)}
+    known |= {slot.param or key for key, slot in template.outputs.items()}
+    known |= HARMLESS | DISPATCHED | VARIANT_ARGUMENTS | evidence.understood
+    for name in (*call.tensors, *call.scalars):
+        base = name.partition("#")[0]
+        if base not in known:
+            _require_neutral(evidence, base, call.scalars.get(name, "<tensor>"), "argument")
+    for name in PLAN_NEUTRAL:
+        if call.plan and name in call.plan:
+            _require_neutral(evidence, name, call.plan[name], "plan() argument")
+
+
+def _require_neutral(evidence: Evidence, name: str, value: Any, what: str) -> None:
+    allowed = NEUTRAL.get(name, _NONE)
+    if isinstance(value, dict) or not any(value is a or _equal(value, a) for a in allowed):
+        shown = "<tensor>" if isinstance(value, dict) else repr(value)
+        raise Quarantine(
+            "argument-not-modelled",
+            f"{evidence.call.op} was called with {what} {name}={shown}, which the template "
+            f"{evidence.prefix} does not model",
+        )
+
+
+def _equal(value: Any, allowed: Any) -> bool:
+    """Equality that keeps False and 0, and True and 1, apart."""
+    return bool(isinstance(value, bool) == isinstance(allowed, bool) and value == allowed)
