@@ -1,0 +1,39 @@
+import math
+
+import torch
+
+CAUSAL = True
+
+
+def run(
+    q_nope: torch.Tensor,
+    q_pe: torch.Tensor,
+    ckv_cache: torch.Tensor,
+    kpe_cache: torch.Tensor,
+    qo_indptr: torch.Tensor,
+    kv_indptr: torch.Tensor,
+    kv_indices: torch.Tensor,
+    sm_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    output = torch.zeros_like(q_nope)
+    lse = torch.full(q_nope.shape[:2], float("-inf"), dtype=torch.float32, device=q_nope.device)
+    for i in range(qo_indptr.shape[0] - 1):
+        queries = slice(int(qo_indptr[i]), int(qo_indptr[i + 1]))
+        pages = kv_indices[int(kv_indptr[i]) : int(kv_indptr[i + 1])].long()
+        ckv = ckv_cache[pages].reshape(-1, ckv_cache.shape[-1]).float()
+        kpe = kpe_cache[pages].reshape(-1, kpe_cache.shape[-1]).float()
+        num_queries, num_keys = queries.stop - queries.start, ckv.shape[0]
+        if num_queries <= 0 or num_keys == 0:
+            continue
+        logits = torch.einsum("qhd,kd->hqk", q_nope[queries].float(), ckv)
+        logits = (logits + torch.einsum("qhd,kd->hqk", q_pe[queries].float(), kpe)) * sm_scale
+        if CAUSAL:
+            # The last query stands at the last key.
+            position = torch.arange(num_queries, device=ckv.device)[:, None]
+            key = torch.arange(num_keys, device=ckv.device)[None, :]
+            hidden = key > position + num_keys - num_queries
+            logits = logits.masked_fill(hidden, float("-inf"))
+        weights = torch.nan_to_num(torch.softmax(logits, dim=-1))
+        output[queries] = torch.einsum("hqk,kd->qhd", weights, ckv).to(q_nope.dtype)
+        lse[queries] = (torch.logsumexp(logits, dim=-1) / math.log(2.0)).T
+    return output, lse
