@@ -1,0 +1,156 @@
+"""Repairs of words: reference text, description, tags, constraints and the name."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from kerneldefs.definition import package
+from kerneldefs.definition.constraints import names_in
+from kerneldefs.definition.draft import Draft, Quarantine, const_axes, copied
+from kerneldefs.definition.evidence import Evidence
+from kerneldefs.definition.naming import definition_name
+from kerneldefs.definition.own import reference
+from kerneldefs.definition.replaced import REPLACED
+from kerneldefs.definition.source import imported, missing_names, parse, with_constant
+from kerneldefs.definition.tags import upstream_tags
+from kerneldefs.definition.variants import (
+    EPSILON,
+    Variant,
+    epsilon,
+    epsilon_suffix,
+    number,
+    variants,
+)
+
+# What a reference may import; anything else would need more than torch to run.
+IMPORTABLE = frozenset({"__future__", "enum", "math", "numpy", "torch", "typing"})
+_EPSILON_TEXT = re.compile(r"(Epsilon (?:is )?fixed at )[0-9.e+-]*[0-9]")
+
+
+def replace_reference(draft: Draft, evidence: Evidence) -> Draft:
+    """Put a reference of ours where FlashInfer's computes something else."""
+    result = copied(draft)
+    row = REPLACED.get(evidence.prefix)
+    if row is not None:
+        for key in row.tensors:
+            if evidence.of(key).tensor is None:
+                raise Quarantine("reference-stand-in", f"{row.cause}; ours needs {key} as a tensor")
+        result["reference"] = reference(row.reference, {})
+    found = [v for v in variants(evidence) if v.reference is not None]
+    if found:
+        constants = {name: value for v in found for name, value in v.constants.items()}
+        result["reference"] = reference(str(found[0].reference), constants)
+    return result
+
+
+def describe_variants(draft: Draft, evidence: Evidence) -> Draft:
+    """Say in the description what the name's suffixes stand for."""
+    result = copied(draft)
+    for variant in variants(evidence):
+        result["description"] = _with_sentence(result, variant)
+    return result
+
+
+def _with_sentence(draft: Draft, variant: Variant) -> str:
+    text = str(draft.get("description", ""))
+    return text if variant.sentence in text else f"{text} {variant.sentence}".strip()
+
+
+def describe_weights(draft: Draft, evidence: Evidence) -> Draft:
+    """Say that weights which a loader shuffles once are declared in their logical order."""
+    shuffled = evidence.scalar("use_shuffled_weight") is True or "moe_fp4" in evidence.prefix
+    if not shuffled:
+        return draft
+    result = copied(draft)
+    sentence = "Weights and their scales are in logical order, as before the kernel's shuffling."
+    result["description"] = _with_sentence(result, Variant("", sentence))
+    return result
+
+
+def set_epsilon(draft: Draft, evidence: Evidence) -> Draft:
+    """Write the call's epsilon into the reference, its docstring and the description."""
+    value = epsilon(evidence, draft["reference"])
+    if value is None:
+        return draft
+    result = copied(draft)
+    text = rf"\g<1>{number(value)}"
+    result["reference"] = _EPSILON_TEXT.sub(text, with_constant(draft["reference"], EPSILON, value))
+    description = _EPSILON_TEXT.sub(text, draft.get("description", ""))
+    if description == draft.get("description", ""):
+        description = f"{description} Epsilon is fixed at {number(value)}.".strip()
+    result["description"] = description
+    return result
+
+
+def inline_helpers(draft: Draft, evidence: Evidence) -> Draft:
+    """Add the functions that a reference calls and does not carry, from the same release."""
+    result, source = copied(draft), draft["reference"]
+    for _ in range(8):
+        missing = sorted(missing_names(source))
+        if not missing:
+            break
+        _require_release(evidence.release, missing)
+        found = [package.definition_of(name, evidence.template.module) for name in missing]
+        lost = [name for name, text in zip(missing, found, strict=True) if text is None]
+        if lost:
+            raise Quarantine("reference-names", f"the reference uses {', '.join(lost)}, undefined")
+        source = _after_imports(source, [text for text in found if text])
+    if missing_names(source):
+        raise Quarantine("reference-names", "the reference's helpers never end")
+    foreign = imported(source) - IMPORTABLE
+    if foreign:
+        raise Quarantine("reference-imports", f"the reference imports {', '.join(sorted(foreign))}")
+    result["reference"] = source
+    return result
+
+
+def _require_release(release: str | None, missing: list[str]) -> None:
+    if release is not None and release != package.installed_version():
+        raise Quarantine(
+            "helpers-release",
+            f"the reference needs {', '.join(missing)} of FlashInfer {release}, and "
+            f"{package.installed_version() or 'none'} is installed",
+        )
+
+
+def _after_imports(source: str, helpers: list[str]) -> str:
+    """Insert helpers after the leading imports; what they need themselves comes before them."""
+    last = 0
+    for node in parse(source).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            last = node.end_lineno or last
+        elif not isinstance(node, ast.Expr):
+            break
+    lines = source.splitlines()
+    body = "\n\n\n".join(helpers)
+    rest = "\n".join(lines[last:]).lstrip("\n")
+    return "\n".join([*lines[:last], "", "", body, "", "", rest]).lstrip("\n") + "\n"
+
+
+def drop_constraints(draft: Draft, evidence: Evidence) -> Draft:
+    """Keep constraints that parse and name nothing but axes and inputs."""
+    known = {*draft["axes"], *draft["inputs"]}
+    result = copied(draft)
+    result["constraints"] = [
+        text for text in draft["constraints"] if (names_in(text) or {"?"}) <= known
+    ]
+    return result
+
+
+def set_tags(draft: Draft, evidence: Evidence) -> Draft:
+    """Name public API paths, and claim nothing verified that this project did not verify."""
+    result = copied(draft)
+    result["tags"] = upstream_tags(draft["tags"])
+    return result
+
+
+def set_name(draft: Draft, evidence: Evidence) -> Draft:
+    """Build the name from the template's rule, the true axes and the variants."""
+    result = copied(draft)
+    suffixes = [variant.suffix for variant in variants(evidence)]
+    fixed = epsilon_suffix(draft["reference"])
+    if fixed is not None:
+        suffixes.append(fixed)
+    result["name"] = definition_name(evidence.template, const_axes(draft), suffixes)
+    return result
