@@ -1,0 +1,134 @@
+"""What normalising writes: definitions with their sources, the quarantined, and what is neither.
+
+candidates/{config}/definitions/{op_type}/{name}.json
+candidates/{config}/quarantine.json   [{name, cause, reason, sources}]
+candidates/{config}/index.json        config, capture, versions, definitions, not_definitions
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.definition.draft import Draft, ordered
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import canonical_json, read_json
+
+INDEX_FILE = "index.json"
+QUARANTINE_FILE = "quarantine.json"
+DEFINITIONS_FOLDER = "definitions"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Source:
+    """Where a definition was seen, in brief."""
+
+    op: str
+    phase: str
+    layer: str
+    origin: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A definition that passed the checks, with what led to it."""
+
+    definition: Draft
+    repairs: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the definition's name."""
+        return str(self.definition["name"])
+
+    @property
+    def path(self) -> str:
+        """Return the file's place below a definitions folder."""
+        return f"{self.definition['op_type']}/{self.name}.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quarantined:
+    """What must not be staged: a cause id to count by, and a sentence."""
+
+    name: str
+    cause: str
+    reason: str
+    sources: tuple[Source, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Quarantined:
+        """Build from `to_json` data."""
+        sources = tuple(Source(**source) for source in data["sources"])
+        return Quarantined(**{**data, "sources": sources})
+
+
+def source_of(call: KernelCall) -> Source:
+    """Return a call in brief."""
+    return Source(call.op, call.phase, call.layer, call.origin, call.count)
+
+
+def united(sources: Iterable[Source]) -> tuple[Source, ...]:
+    """Return sources that differ only in count as one, sorted."""
+    counts: dict[tuple[str, str, str, str], int] = {}
+    for source in sources:
+        key = (source.op, source.phase, source.layer, source.origin)
+        counts[key] = counts.get(key, 0) + source.count
+    return tuple(sorted(Source(*key, count) for key, count in counts.items()))
+
+
+def definition_text(definition: Draft) -> str:
+    """Return a definition file's text: keys in the dataset's order, inputs in the kernel's."""
+    return json.dumps(ordered(definition), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def content(definition: Draft) -> str:
+    """Return what makes two definitions the same one: everything but tags, order included."""
+    return json.dumps({key: value for key, value in ordered(definition).items() if key != "tags"})
+
+
+def difference(one: Any, other: Any, where: str = "") -> list[str]:
+    """Return the places where two JSON values differ, as paths."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = []
+        for key in sorted({*one, *other}):
+            place = f"{where}/{key}" if where else str(key)
+            if key not in one or key not in other:
+                found.append(f"{place} (only in one)")
+            else:
+                found += difference(one[key], other[key], place)
+        if not found and list(one) != list(other):
+            found.append(f"{where or 'definition'} (order)")
+        return found
+    if one == other:
+        return []
+    shown = [canonical_json(value, indent=None) for value in (one, other)]
+    short = all(len(text) <= 60 for text in shown)
+    return [f"{where}: {shown[0]} and {shown[1]}" if short else where]
+
+
+def load_candidates(folder: Path) -> tuple[dict[str, Any], list[Candidate], list[Quarantined]]:
+    """Read a candidates directory: its index, its definitions, and what it quarantined."""
+    index = read_json(folder / INDEX_FILE)
+    quarantined = [Quarantined.from_json(item) for item in read_json(folder / QUARANTINE_FILE)]
+    found = []
+    for name, entry in sorted(index["definitions"].items()):
+        definition = read_json(folder / DEFINITIONS_FOLDER / entry["path"])
+        if definition.get("name") != name:
+            raise KerneldefsError(
+                f"{folder / entry['path']}: holds {definition.get('name')}, the index says {name}; "
+                "normalise this config again"
+            )
+        sources = tuple(Source(**source) for source in entry["sources"])
+        found.append(Candidate(definition, tuple(entry["repairs"]), sources))
+    return index, found, quarantined
