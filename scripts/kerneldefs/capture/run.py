@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import traceback
 from pathlib import Path
@@ -65,6 +66,7 @@ def _simulate(config: ServingConfig, model: Path, folder: Path, workspace: Path)
         if not _raised_by_sglang(error):
             raise
         traceback.print_exc()
+        shutil.rmtree(folder / "rank0")  # what was seen before the refusal is no capture
         return {"status": "refused", "reason": f"SGLang: {_sentence(error)}"}
     if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
         raise KerneldefsError(

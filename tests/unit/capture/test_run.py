@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from kerneldefs.capture.run import capture
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.config import ServingConfig, Source
