@@ -76,8 +76,8 @@ class Settings:
             if value == _value(key, None):
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            if key == "revision":
-                text = f'"{text}"'
+            if not isinstance(value, tuple) and not isinstance(_parse_value(text), str | bool):
+                text = f"!!str {text}"
             words.append(shlex.quote(f"{key}={text}"))
         return words
 
@@ -85,15 +85,16 @@ class Settings:
 def parse_words(words: Iterable[str]) -> dict[str, Any]:
     """Parse KEY=VALUE words exactly as `snakemake --config` does (snakemake 9, cli.parse_config).
 
-    A value is the first of int, float, True/False, YAML with every scalar a string, and plain text
-    that takes it; an empty one is None.
+    Quotes around a value are stripped, so they cannot make a number a string (YAML's `!!str` can).
+    The rest is the first of int, float, True/False, YAML with every scalar a string, and plain
+    text that takes it; an empty one is None.
     """
     values: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise KerneldefsError(f"'{word}' is not KEY=VALUE; write for example model=kimi-k2")
-        values[key] = _parse_value(text)
+        values[key] = _parse_value(text.strip("'\""))
     return values
 
 
@@ -142,8 +143,8 @@ def _sentence(key: str, value: Any) -> str:
     accepts = _properties()[key]["x-accepts"]
     if key == "revision" and isinstance(value, int | float) and not isinstance(value, bool):
         return (
-            f'revision {value!r} is a number, so digits may be lost; quote it: revision: "12e5" in '
-            f"config.yaml, --config 'revision=\"12e5\"' on the command line"
+            f'revision {value!r} is a number, so digits may be lost; write revision: "12e5" in '
+            f"config.yaml, --config 'revision=!!str 12e5' on the command line"
         )
     return f"{key} takes {accepts}, not {value!r}; {README} explains the key"
 
