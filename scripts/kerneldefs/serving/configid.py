@@ -13,7 +13,7 @@ from kerneldefs.serving.quantization import NONE
 from kerneldefs.serving.settings import AUTO_BACKEND
 from kerneldefs.serving.variants import Variant
 
-MAX_LENGTH = 100  # it becomes a folder's name, and stands in job names
+MAX_LENGTH = 120  # it becomes a folder's name, and stands in job names
 _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 

@@ -14,7 +14,8 @@ from kerneldefs.serving.places import Mapping, Place
 from kerneldefs.serving.yamlfile import load_yaml
 
 GENERATED = Path("data/models/generated")
-REPO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+# As huggingface_hub takes it; "--" and ".." are refused there too, and name the cache's folders.
+REPO_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENGINE_KEYS = {"env_vars", "tp", "dp", "ep", "enable_dp_attention", "extra_args"}
 
 
@@ -28,15 +29,15 @@ class Entry:
     cookbook: str  # version and file, e.g. "v0.5.6/kimi-k2.yaml"
     hardware: str
     name: str
-    tp: int | None
-    dp: int | None
-    ep: int | None
-    enable_dp_attention: bool
-    quantization: str | None
-    extra_args: tuple[str, ...]
-    env_vars: tuple[tuple[str, str], ...]
-    other_repository: str | None  # quantized_model_path: the entry serves another checkpoint
-    notes: tuple[str, ...]
+    tp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    enable_dp_attention: bool = False
+    quantization: str | None = None
+    extra_args: tuple[str, ...] = ()
+    env_vars: tuple[tuple[str, str], ...] = ()
+    other_repository: str | None = None  # quantized_model_path: the entry serves another checkpoint
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,19 +111,21 @@ def read_file(path: Path, version: str) -> list[CookbookModel]:
     ]
 
 
-def _model(data: Mapping, version: str, stem: str, name: str) -> CookbookModel:
-    slug = slug_of(data.get("name").text())
-    repo_id = data.get("model_path").text()
-    if not slug or not REPO_ID.fullmatch(repo_id):
-        raise KerneldefsError(f"{data.place}: '{repo_id}' is not a repository id (org/name)")
+def _model(data: Mapping, version: str, stem: str, cookbook: str) -> CookbookModel:
+    name, repo = data.get("name"), data.get("model_path")
+    slug, repo_id = slug_of(name.text()), repo.text()
+    if not slug:
+        raise KerneldefsError(f"{name.place}: '{name.data}' makes no folder name")
+    if not REPO_ID.fullmatch(repo_id):
+        raise KerneldefsError(f"{repo.place}: '{repo_id}' is not a repository id (org/name)")
     entries = [
-        _entry(entry.mapping(), hardware, name)
+        _entry(entry.mapping(), hardware, cookbook)
         for hardware, product in data.get("hardware").mapping().members()
         for entry in product.mapping().get("configurations").items()
     ]
     attributes = data.maybe("attributes")
     language = attributes is None or "diffusion" not in attributes.mapping().data
-    return CookbookModel(slug, repo_id, version, stem, name, language, tuple(entries))
+    return CookbookModel(slug, repo_id, version, stem, cookbook, language, tuple(entries))
 
 
 def _entry(data: Mapping, hardware: str, name: str) -> Entry:

@@ -12,7 +12,7 @@ from kerneldefs.serving.config import ServingConfig, Source
 from kerneldefs.serving.configid import config_ids
 from kerneldefs.serving.cookbook import CookbookModel, Entry, load_cookbook
 from kerneldefs.serving.gitcookbook import PREFIX, git_cookbook
-from kerneldefs.serving.hardware import DEFAULT_HARDWARE, ORDER
+from kerneldefs.serving.hardware import DEFAULT_HARDWARE, ORDER, canonical, find_hardware
 from kerneldefs.serving.modelconfig import ModelConfig, read_model_config
 from kerneldefs.serving.select import BUNDLED, Target, bundled_models, select
 from kerneldefs.serving.settings import EMBEDDED, ROOT, Settings
@@ -55,6 +55,9 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
     its plan is empty and its one drop, with no entry, has the reason; it is an error only if no
     model is left with a config.
     """
+    for name in settings.hardware:
+        if isinstance(reason := find_hardware(name), str):
+            raise KerneldefsError(f"hardware: {reason}; config/README.md lists what is known")
     try:
         cookbook = load_cookbook(_cookbook_folder(settings, may_fetch), settings.cookbook_versions)
     except KerneldefsError as error:
@@ -180,7 +183,8 @@ def _entries(model: CookbookModel | None, settings: Settings) -> list[Entry]:
         return default_entries(settings.hardware or DEFAULT_HARDWARE)
     last = len(ORDER)
     return sorted(
-        model.entries, key=lambda entry: (ORDER.get(entry.hardware, last), entry.hardware)
+        model.entries,
+        key=lambda entry: (ORDER.get(canonical(entry.hardware), last), entry.hardware),
     )
 
 

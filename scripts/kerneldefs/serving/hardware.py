@@ -39,9 +39,14 @@ DEFAULT_HARDWARE = ("H100", "B200")  # for a model without a cookbook entry: bot
 _OTHER_VENDORS = {"MI": "AMD hardware", "GAUDI": "Intel hardware", "ASCEND": "Huawei hardware"}
 
 
+def canonical(name: str) -> str:
+    """Return a hardware name as the table spells it, whatever case and spacing it came in."""
+    return name.strip().upper().replace(" ", "-").replace("_", "-")
+
+
 def find_hardware(name: str) -> Hardware | str:
     """Return the product of a cookbook name, or the reason why a config for it is dropped."""
-    key = name.strip().upper().replace(" ", "-").replace("_", "-")
+    key = canonical(name)
     if key in HARDWARE:
         return HARDWARE[key]
     for prefix, what in _OTHER_VENDORS.items():

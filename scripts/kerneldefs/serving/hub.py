@@ -71,7 +71,7 @@ def fetch(
         commit, names = _look_up(repo_id, wanted, endpoint)
         with replaced_directory(folder / commit) as target:
             _download(repo_id, commit, _worth_keeping(names, with_code), target, endpoint)
-            read_model_config(target, repo_id, commit)  # a broken one must not enter the cache
+            _check(target, f"{repo_id} at '{wanted}'")
     except KerneldefsError:
         raise
     except Exception as error:
@@ -79,6 +79,15 @@ def fetch(
     if wanted != commit:
         write_text(folder / "refs" / quote(wanted, safe=""), commit + "\n")
     return read_model_config(folder / commit, repo_id, commit)
+
+
+def _check(folder: Path, whose: str) -> None:
+    """Keep a broken config out of the cache."""
+    try:
+        read_model_config(folder, "", "")
+    except KerneldefsError as error:
+        reason = str(error).replace(f"{folder}/", "").partition(";")[0]
+        raise KerneldefsError(f"{whose}: its config is broken ({reason}); {_INSTEAD[3:]}") from None
 
 
 def _look_up(repo_id: str, revision: str, endpoint: str | None) -> tuple[str, list[str]]:

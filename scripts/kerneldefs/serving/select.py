@@ -83,10 +83,10 @@ def _with_repository(
 ) -> Target:
     """The one model of `model`, with its config.json from `hf_repo_id`."""
     source = str(settings.hf_repo_id)
-    if len(settings.model) != 1:
+    if len(settings.model) != 1 or settings.model[0] == ALL:
+        count = ALL if ALL in settings.model else len(settings.model)
         raise KerneldefsError(
-            f"hf_repo_id '{source}' is of one model, but {len(settings.model)} are asked for; name "
-            f"one model"
+            f"hf_repo_id '{source}' is of one model, but {count} are asked for; name one model"
         )
     given = _given(source)
     if given is None:

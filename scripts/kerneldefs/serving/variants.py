@@ -8,7 +8,7 @@ from typing import Any
 
 from kerneldefs.serving.arguments import read_arguments
 from kerneldefs.serving.cookbook import Entry
-from kerneldefs.serving.hardware import HARDWARE, Hardware, find_hardware
+from kerneldefs.serving.hardware import Hardware, canonical, find_hardware
 from kerneldefs.serving.modelconfig import ModelConfig
 from kerneldefs.serving.quantization import LABELS
 from kerneldefs.serving.settings import AUTO_BACKEND, Settings
@@ -97,8 +97,8 @@ def _drop(entry: Entry, reason: str) -> Drop:
 
 def _refusal(entry: Entry, settings: Settings) -> str | None:
     """Why an entry is dropped whatever its sizes."""
-    wanted = {name.upper() for name in settings.hardware}
-    if wanted and entry.hardware.upper() not in wanted:
+    wanted = {canonical(name) for name in settings.hardware}
+    if wanted and canonical(entry.hardware) not in wanted:
         return f"hardware {entry.hardware} is not asked for"
     if entry.other_repository is not None:
         return f"serves another checkpoint; ask for it by model={entry.other_repository}"
@@ -190,20 +190,4 @@ def _remarks(
 
 def default_entries(names: tuple[str, ...]) -> list[Entry]:
     """TP 1 on each hardware, for a model that no cookbook entry tells how to serve."""
-    return [
-        Entry(
-            "none",
-            HARDWARE[n].name if n in HARDWARE else n,
-            "default",
-            1,
-            None,
-            None,
-            False,
-            None,
-            (),
-            (),
-            None,
-            (),
-        )
-        for n in (name.upper() for name in names)
-    ]
+    return [Entry("none", canonical(name), "default") for name in names]
