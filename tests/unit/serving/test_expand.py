@@ -1,0 +1,437 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.serving import hub
+from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.expand import ModelPlan, plan_models
+from kerneldefs.serving.settings import Settings
+
+from .make import COMMIT, MOE, entry, model, write_cookbook, write_model
+
+
+def plans(**mapping: Any) -> list[ModelPlan]:
+    return plan_models(Settings.from_mapping(mapping), may_fetch=False)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., ModelPlan]:
+    """Plan one model of 64 experts served as the given entries say."""
+
+    def make(
+        served: dict[str, Any], config: dict[str, Any] | None = None, **mapping: Any
+    ) -> ModelPlan:
+        root = write_cookbook(tmp_path, {"v1.0/m.yaml": [model("M", "o/m", served)]})
+        folder = write_model(tmp_path / "model", MOE if config is None else config)
+        given = {"model": "m", "cookbook": str(root), "hf_repo_id": str(folder), **mapping}
+        return plans(**given)[0]
+
+    return make
+
+
+def ids(plan: ModelPlan) -> list[str]:
+    return [config.id for config in plan.configs]
+
+
+def reasons(plan: ModelPlan) -> list[tuple[str, str, str]]:
+    return [(drop.hardware, drop.entry, drop.reason) for drop in plan.dropped]
+
+
+def test_kimi_k2_of_the_embedded_cookbook() -> None:
+    (kimi,) = plans(model="kimi-k2")
+    assert (kimi.slug, kimi.repo_id) == ("kimi-k2-instruct", "moonshotai/Kimi-K2-Instruct")
+    assert kimi.revision == "bundled"
+    assert ids(kimi) == [
+        f"{hardware}-{sizes}-fp8-{backend}"
+        for hardware in ("b200", "h200")
+        for sizes in ("tp8-dp4", "tp8-ep4", "tp8")
+        for backend in ("auto", "flashinfer")
+    ]
+    assert kimi.dropped == ()
+    by_id = {config.id: config for config in kimi.configs}
+    one = by_id["b200-tp8-dp4-fp8-flashinfer"]
+    assert (one.arch, one.tp, one.dp, one.ep) == ("sm_100", 8, 4, 1)
+    assert one.enable_dp_attention is True
+    assert (one.quantization, one.attention_backend) == ("fp8", "flashinfer")
+    assert by_id["h200-tp8-ep4-fp8-auto"].attention_backend is None
+    assert [source.entry for source in one.sources] == ["high-throughput-dp"]
+    assert (kimi.model_config / "config.json").is_file()
+
+
+def test_configs_are_what_the_next_stage_reads() -> None:
+    for config in plans(model="all")[0].configs:
+        assert ServingConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_model_without_an_entry_gets_tp_1_on_two_architectures() -> None:
+    (llama,) = plans(model="llama-3.1-8b", attention_backends="flashinfer")
+    assert ids(llama) == ["b200-tp1-bf16-flashinfer", "h100-tp1-bf16-flashinfer"]
+    assert [config.arch for config in llama.configs] == ["sm_100", "sm_90"]
+    assert llama.configs[0].sources[0].cookbook == "none"
+    (llama,) = plans(model="llama-3.1-8b", hardware="a100", attention_backends="auto", tp_list=2)
+    assert ids(llama) == ["a100-tp2-bf16-auto"]
+
+
+def test_entries_that_call_the_same_fold_into_one(plan: Callable[..., ModelPlan]) -> None:
+    spec = entry("speculative", extra_args=["--speculative-algo", "NEXTN"])
+    found = plan(
+        {"H200": [entry()], "H100": [entry(), spec], "B200": [entry()]}, attention_backends="auto"
+    )
+    assert ids(found) == ["b200-tp8-bf16-auto", "h100-tp8-bf16-auto"]
+    hopper = found.configs[1]
+    assert [(s.hardware, s.entry) for s in hopper.sources] == [
+        ("H100", "default"),
+        ("H100", "speculative"),
+        ("H200", "default"),
+    ]
+    assert hopper.notes == ("speculative decoding ignored: --speculative-algo NEXTN",)
+
+
+def test_the_order_of_keys_in_the_file_changes_nothing(plan: Callable[..., ModelPlan]) -> None:
+    hardware = {"H200": [entry()], "B200": [entry(tp=4)], "H100": [entry()], "GB200": [entry()]}
+    turned = dict(reversed(list(hardware.items())))
+    assert plan(hardware).configs == plan(turned).configs
+
+
+def test_gpus_per_node_and_nodes(plan: Callable[..., ModelPlan]) -> None:
+    found = plan({"GB200": [entry(tp=8)]}, attention_backends="auto")
+    assert found.configs[0].gpus_per_node == 4
+    assert found.configs[0].notes == (
+        "tp 8 spans several GB200 nodes of 4 GPUs: only the simulated capture can run it",
+    )
+
+
+def test_lists_replace_the_sizes_of_the_cookbook(plan: Callable[..., ModelPlan]) -> None:
+    found = plan({"H200": [entry(ep=8)]}, attention_backends="auto", tp_list="4,8", ep_list="1,4")
+    assert ids(found) == [
+        "h200-tp4-bf16-auto",
+        "h200-tp4-ep4-bf16-auto",
+        "h200-tp8-bf16-auto",
+        "h200-tp8-ep4-bf16-auto",
+    ]
+    assert found.dropped == ()
+
+
+def test_page_sizes_are_variants(plan: Callable[..., ModelPlan]) -> None:
+    one = {"H200": [entry(extra_args=["--page-size=32"])]}
+    assert ids(plan(one, attention_backends="auto")) == ["h200-tp8-bf16-auto-ps32"]
+    found = plan(one, attention_backends="auto", page_sizes=[1, 64])
+    assert [config.page_size for config in found.configs] == [1, 64]
+
+
+def test_auto_is_what_the_entry_names(plan: Callable[..., ModelPlan]) -> None:
+    words = ["--attention-backend", "trtllm_mha", "--decode-attention-backend", "fa3"]
+    found = plan({"B200": [entry(extra_args=words)]})
+    forced, own = found.configs
+    assert (own.attention_backend, own.arguments) == (
+        "trtllm_mha",
+        {"decode_attention_backend": "fa3"},
+    )
+    assert (forced.attention_backend, forced.arguments) == ("flashinfer", {})
+    assert forced.notes == (
+        "the cookbook's decode_attention_backend fa3 replaced by flashinfer",
+        "the cookbook's attention_backend trtllm_mha replaced by flashinfer",
+    )
+
+
+def test_arguments_make_configs_distinct(plan: Callable[..., ModelPlan]) -> None:
+    words = ["--moe-runner-backend=triton", "--kv-cache-dtype", "fp8_e4m3", "--quantization=fp8"]
+    words += [
+        "--fp8-gemm-backend",
+        "cutlass",
+        "--disable-shared-experts-fusion",
+        "--dtype=bfloat16",
+    ]
+    found = plan({"H200": [entry(), entry("b", extra_args=words)]}, attention_backends="auto")
+    assert ids(found) == [
+        "h200-tp8-bf16-auto",
+        "h200-tp8-fp8-auto-kv_fp8_e4m3-moe_triton-disable_shared_experts_fusion-"
+        "fp8_gemm_runner_backend_cutlass",
+    ]
+    one = found.configs[1]
+    assert (one.kv_cache_dtype, one.moe_runner_backend) == ("fp8_e4m3", "triton")
+    assert one.quantization == "none"
+    assert one.arguments == {
+        "disable_shared_experts_fusion": True,
+        "fp8_gemm_runner_backend": "cutlass",
+        "quantization": "fp8",
+    }
+
+
+def test_sizes_among_the_arguments_count(plan: Callable[..., ModelPlan]) -> None:
+    one = entry(extra_args=["--tp", "4", "--dp-size", "2", "--enable-dp-attention", "--ep=2"])
+    found = plan({"H200": [one]}, attention_backends="auto")
+    assert ids(found) == ["h200-tp4-dp2-ep2-bf16-auto"]
+    assert found.configs[0].arguments == {}
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ({"dp": 8, "enable_dp_attention": True, "tp": 4}, "dp 8 does not divide tp 4, as DP att"),
+        ({"ep": 16}, "ep 16 is larger than tp 8"),
+        ({"ep": 3}, "ep 3 does not divide tp 8"),
+        ({"ep": 8, "tp": 24}, "ep 8 does not divide the 60 experts"),
+        (
+            {"ep": 8, "tp": 24, "extra_args": ["--ep-num-redundant-experts", "2"]},
+            "ep 8 does not divide the 62 experts",
+        ),
+        ({"quantized_model_path": "o/q"}, "serves another checkpoint; ask for it by model=o/q"),
+    ],
+)
+def test_entries_that_cannot_run_are_dropped(
+    plan: Callable[..., ModelPlan], engine: dict[str, Any], reason: str
+) -> None:
+    hardware = {"H200": [entry("good"), entry("bad", **engine)]}
+    found = plan(hardware, MOE | {"num_experts": 60}, attention_backends="auto")
+    assert ids(found) == ["h200-tp8-bf16-auto"]
+    ((where, name, why),) = reasons(found)
+    assert (where, name) == ("H200", "bad")
+    assert why.startswith(reason)
+
+
+def test_redundant_experts_are_split_too(plan: Callable[..., ModelPlan]) -> None:
+    one = entry(ep=8, extra_args=["--ep-num-redundant-experts", "4"])
+    assert len(plan({"H200": [one]}, MOE | {"num_experts": 60}).configs) == 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "config", "note", "sizes"),
+    [
+        (
+            {"enable_dp_attention": True},
+            MOE,
+            "DP attention left off: SGLang turns it off at dp 1",
+            (8, 1, 1, False),
+        ),
+        (
+            {"dp": 2},
+            MOE,
+            "dp 2 without DP attention makes equal replicas: one is captured",
+            (8, 1, 1, False),
+        ),
+        (
+            {"ep": 8},
+            {"torch_dtype": "bfloat16"},
+            "ep 8 left out: the model has no experts",
+            (8, 1, 1, False),
+        ),
+        (
+            {"ep": 8},
+            {"torch_dtype": "bfloat16", "expert_share": 3},
+            "config.json names no number of experts, so ep was not checked against it",
+            (8, 1, 8, False),
+        ),
+        (
+            {"quantization": "fp8"},
+            MOE,
+            "the cookbook's label says fp8, config.json says none, which counts",
+            (8, 1, 1, False),
+        ),
+        (
+            {},
+            {"num_experts": 8},
+            "config.json names no data type, so SGLang chooses (float16 for most models)",
+            (8, 1, 1, False),
+        ),
+    ],
+)
+def test_what_is_settled_is_noted(
+    plan: Callable[..., ModelPlan],
+    engine: dict[str, Any],
+    config: dict[str, Any],
+    note: str,
+    sizes: tuple[int, int, int, bool],
+) -> None:
+    (one,) = plan({"H200": [entry(**engine)]}, config, attention_backends="auto").configs
+    assert one.notes == (note,)
+    assert (one.tp, one.dp, one.ep, one.enable_dp_attention) == sizes
+
+
+def test_a_label_that_agrees_is_not_noted(plan: Callable[..., ModelPlan]) -> None:
+    config = MOE | {"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}
+    found = plan({"B200": [entry(quantization="fp4")]}, config)
+    assert [one.notes for one in found.configs] == [(), ()]
+
+
+def test_hardware_filters_and_says_so(plan: Callable[..., ModelPlan]) -> None:
+    hardware = {"H200": [entry()], "MI300X": [entry()], "B200": [entry()]}
+    found = plan(hardware, hardware="h200", attention_backends="auto")
+    assert ids(found) == ["h200-tp8-bf16-auto"]
+    assert sorted(reasons(found)) == [
+        ("B200", "default", "hardware B200 is not asked for"),
+        ("MI300X", "default", "hardware MI300X is not asked for"),
+    ]
+    amd = "MI300X is AMD hardware; FlashInfer's kernels are CUDA's"
+    assert reasons(plan(hardware)) == [("MI300X", "default", amd)]
+
+
+def test_hardware_that_is_not_known_is_named() -> None:
+    with pytest.raises(KerneldefsError, match="hardware H201 is not known; nearest: H20, H200"):
+        plans(hardware="H201")
+
+
+def test_one_model_with_nothing_left_is_an_error(plan: Callable[..., ModelPlan]) -> None:
+    message = (
+        r"m: ep 3 does not divide tp 8 \(H200 default\); MI300X is AMD hardware.* \(MI300X def"
+    )
+    with pytest.raises(KerneldefsError, match=message):
+        plan({"H200": [entry(ep=3)], "MI300X": [entry()]})
+
+
+def test_trust_remote_code_is_the_users(plan: Callable[..., ModelPlan]) -> None:
+    one = {"H200": [entry(extra_args=["--trust-remote-code"])]}
+    (off,) = plan(one, attention_backends="auto").configs
+    (on,) = plan(one, attention_backends="auto", trust_remote_code=True).configs
+    assert (off.trust_remote_code, on.trust_remote_code) == (False, True)
+    assert (len(off.notes), len(on.notes)) == (1, 0)
+
+
+def test_older_versions_are_sources_or_superseded(
+    tmp_path: Path, in_cache: Callable[..., Path]
+) -> None:
+    root = write_cookbook(
+        tmp_path,
+        {
+            "v0.5.8/m.yaml": [model("M", "o/m", {"H200": [entry(), entry("small", 2)]})],
+            "v0.5.10/m.yaml": [model("M", "o/m", {"H200": [entry()]})],
+        },
+    )
+    in_cache("o/m", MOE)
+    given = {"model": "m", "cookbook": str(root), "results": str(tmp_path / "results")}
+    (found,) = plans(**given, attention_backends="auto")
+    assert [source.cookbook for source in found.configs[0].sources] == [
+        "v0.5.10/m.yaml",
+        "v0.5.8/m.yaml",
+    ]
+    assert [(d.cookbook, d.entry, d.reason) for d in found.dropped] == [
+        ("v0.5.8/m.yaml", "small", "superseded by v0.5.10/m.yaml")
+    ]
+    (found,) = plans(**given, attention_backends="auto", cookbook_versions="v0.5.8")
+    assert ids(found) == ["h200-tp2-bf16-auto", "h200-tp8-bf16-auto"]
+
+
+def test_a_config_that_is_not_there_names_the_command(tmp_path: Path) -> None:
+    given = {"model": "o/m", "results": str(tmp_path), "tp_list": "2,4"}
+    with pytest.raises(KerneldefsError) as caught:
+        plans(**given)
+    command = f"python scripts/fetch.py model=o/m tp_list=2,4 results={tmp_path}"
+    assert f"run `{command}`" in str(caught.value)
+
+
+def test_a_cached_config_needs_no_network(tmp_path: Path, in_cache: Callable[..., Path]) -> None:
+    folder = in_cache("o/m", MOE)
+    results = str(tmp_path / "results")
+    for revision in (None, COMMIT, "main"):
+        (found,) = plans(model="o/m", results=results, revision=revision)
+        assert (found.model_config, found.revision) == (folder, COMMIT)
+
+
+def test_a_revision_passes_the_bundled_config_by(
+    tmp_path: Path, in_cache: Callable[..., Path]
+) -> None:
+    folder = in_cache("meta-llama/Llama-3.1-8B", MOE)
+    results = str(tmp_path / "results")
+    (found,) = plans(model="llama-3.1-8b", results=results, revision=COMMIT)
+    assert found.model_config == folder
+    (found,) = plans(model="llama-3.1-8b", results=results)
+    assert found.revision == "bundled"
+
+
+def test_what_is_missing_is_fetched_when_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_cache: Callable[..., Path]
+) -> None:
+    folder = in_cache("o/m", MOE, "f" * 40)
+
+    def fetch(results: Path, repo_id: str, revision: str | None, *, with_code: bool) -> Any:
+        assert (repo_id, revision, with_code) == ("o/m", "v2", False)
+        return hub.read_model_config(folder, repo_id, "f" * 40)
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    settings = Settings.from_mapping({"model": "o/m", "revision": "v2", "results": str(tmp_path)})
+    (found,) = plan_models(settings, may_fetch=True)
+    assert found.revision == "f" * 40
+
+
+def test_a_failed_fetch_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: Any, **__: Any) -> Any:
+        raise KerneldefsError("o/m is gated: do this")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    settings = Settings.from_mapping({"model": "o/m", "results": str(tmp_path)})
+    message = "^o/m is gated: do this; then run `python scripts/fetch.py model=o/m results="
+    with pytest.raises(KerneldefsError, match=message):
+        plan_models(settings, may_fetch=True)
+
+
+def test_a_cookbook_that_is_not_there_names_the_command(tmp_path: Path) -> None:
+    source = f"git+https://host/x@{COMMIT}"
+    with pytest.raises(KerneldefsError, match=r"is not in .* yet; run `python scripts/fetch\.py"):
+        plans(cookbook=source, results=str(tmp_path))
+
+
+def test_one_of_several_models_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    picture = model("P", "o/p", {"H100": [entry()]}, diffusion={})
+    root = write_cookbook(tmp_path, {"v1.0/p.yaml": [picture]})
+    given = {"cookbook": str(root), "results": str(tmp_path / "results")}
+    good, missing, pictures = plans(model="llama-3.1-8b,o/m,p", **given)
+    assert len(good.configs) == 4
+    assert (missing.configs, [drop.entry for drop in missing.dropped]) == ((), [""])
+    assert "scripts/fetch.py" in missing.dropped[0].reason
+    assert reasons(pictures) == [
+        ("H100", "default", "a diffusion model; only language models are captured")
+    ]
+    with pytest.raises(KerneldefsError, match=r"no serving config is left .*: m: .*; p: a diff"):
+        plans(model="o/m,p", **given)
+    with pytest.raises(KerneldefsError, match="p: a diffusion model"):
+        plans(model="p", **given)
+
+
+SIZES = st.sampled_from([None, 1, 2, 3, 4, 8, 16])
+ENTRIES = st.lists(
+    st.builds(
+        entry,
+        name=st.sampled_from(["a", "b"]),
+        tp=st.sampled_from([1, 2, 4, 8]),
+        dp=SIZES,
+        ep=SIZES,
+        enable_dp_attention=st.booleans(),
+        extra_args=st.lists(
+            st.sampled_from(["--page-size=64", "--enable-fp32-lm-head", "--kv-cache-dtype=bf16"])
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["H100", "H200", "B200", "MI300X"]), ENTRIES, min_size=1))
+def test_no_entry_is_lost_and_no_two_configs_are_the_same(
+    plan: Callable[..., ModelPlan], hardware: dict[str, Any]
+) -> None:
+    try:
+        found = plan(hardware)
+    except KerneldefsError as error:
+        assert "no serving config is left" in str(error)
+        return
+    told = {(s.hardware, s.entry) for config in found.configs for s in config.sources}
+    told |= {(drop.hardware, drop.entry) for drop in found.dropped}
+    assert told == {(key, one["name"]) for key, entries in hardware.items() for one in entries}
+    assert len(set(ids(found))) == len(found.configs)
+    parts = [
+        {k: v for k, v in c.to_json().items() if k not in ("id", "hardware", "sources", "notes")}
+        for c in found.configs
+    ]
+    assert all(one not in parts[:i] for i, one in enumerate(parts))
+    for config in found.configs:
+        assert config.tp % config.ep == 0 and 64 % config.ep == 0
+        assert config.tp % config.dp == 0
+        assert config.enable_dp_attention is (config.dp > 1)
