@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.draft import Draft, ordered
@@ -95,6 +95,34 @@ def definition_text(definition: Draft) -> str:
 def content(definition: Draft) -> str:
     """Return what makes two definitions the same one: everything but tags, order included."""
     return json.dumps({key: value for key, value in ordered(definition).items() if key != "tags"})
+
+
+Item = TypeVar("Item")
+
+
+def grouped(items: Iterable[Item], of: Callable[[Item], Draft]) -> list[list[list[Item]]]:
+    """Return the items by definition name, then by content, both sorted.
+
+    The order of contents is that of their text: it does not depend on what was captured first.
+    """
+    names: dict[str, dict[str, list[Item]]] = {}
+    for item in items:
+        definition = of(item)
+        same = names.setdefault(str(definition["name"]), {})
+        same.setdefault(content(definition), []).append(item)
+    return [[group for _, group in sorted(names[name].items())] for name in sorted(names)]
+
+
+def with_all_tags(definitions: Sequence[Draft]) -> Draft:
+    """Return the first of several definitions of one content, with the tags of all, sorted."""
+    tags = {tag for definition in definitions for tag in definition["tags"]}
+    return {**definitions[0], "tags": sorted(tags)}
+
+
+def differing(one: Draft, other: Draft) -> str:
+    """Return in words where two definitions differ, tags apart."""
+    untagged = [{k: v for k, v in draft.items() if k != "tags"} for draft in (one, other)]
+    return f"they differ in {'; '.join(difference(untagged[0], untagged[1]))}"
 
 
 def difference(one: Any, other: Any, where: str = "") -> list[str]:

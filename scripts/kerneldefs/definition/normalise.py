@@ -23,11 +23,12 @@ from kerneldefs.definition.candidates import (
     QUARANTINE_FILE,
     Candidate,
     Quarantined,
-    content,
     definition_text,
-    difference,
+    differing,
+    grouped,
     source_of,
     united,
+    with_all_tags,
 )
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
@@ -186,32 +187,23 @@ def unite(found: list[Candidate]) -> tuple[list[Candidate], list[Quarantined]]:
     Equal definitions unite: sources, tags and repairs are added up. Of several contents under one
     name the first in the order of their text stays.
     """
-    by_name: dict[str, dict[str, list[Candidate]]] = {}
-    for candidate in found:
-        same = by_name.setdefault(candidate.name, {})
-        same.setdefault(content(candidate.definition), []).append(candidate)
     kept: list[Candidate] = []
     lost: list[Quarantined] = []
-    for name in sorted(by_name):
-        groups = [_as_one(group) for _, group in sorted(by_name[name].items())]
-        kept.append(groups[0])
-        for other in groups[1:]:
-            places = difference(_untagged(groups[0]), _untagged(other))
-            reason = f"another definition has this name; they differ in {'; '.join(places)}"
-            lost.append(Quarantined(name, "name-collision", reason, other.sources))
+    for groups in grouped(found, lambda candidate: candidate.definition):
+        first, *others = (_as_one(group) for group in groups)
+        kept.append(first)
+        for other in others:
+            how = differing(first.definition, other.definition)
+            reason = f"another definition has this name; {how}"
+            lost.append(Quarantined(first.name, "name-collision", reason, other.sources))
     return kept, lost
 
 
-def _untagged(candidate: Candidate) -> Draft:
-    return {key: value for key, value in candidate.definition.items() if key != "tags"}
-
-
 def _as_one(group: list[Candidate]) -> Candidate:
-    first = group[0]
-    tags = {tag for candidate in group for tag in candidate.definition["tags"]}
-    repairs = dict.fromkeys(repair for candidate in group for repair in candidate.repairs)
+    definition = with_all_tags([candidate.definition for candidate in group])
+    repairs = dict.fromkeys(step for candidate in group for step in candidate.repairs)
     sources = united(source for candidate in group for source in candidate.sources)
-    return Candidate(with_tags(first.definition, tags), tuple(repairs), sources)
+    return Candidate(definition, tuple(repairs), sources)
 
 
 def _merged(lost: list[Quarantined]) -> list[Quarantined]:
