@@ -21,9 +21,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "config", type=Path, help="serving config JSON, as the expand stage writes it"
     )
-    arguments.add_argument(
-        "--capture", type=Path, required=True, help="capture directory of that config"
-    )
+    arguments.add_argument("capture", type=Path, help="capture directory of that config")
     arguments.add_argument("--out", type=Path, required=True, help="candidates directory to write")
     return arguments
 
