@@ -1,0 +1,227 @@
+"""Many candidates directories of one model -> one definitions tree and its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kerneldefs.dataset.existing import Dataset, Match
+from kerneldefs.dataset.tree import fingerprint
+from kerneldefs.definition.candidates import (
+    Candidate,
+    definition_text,
+    differing,
+    grouped,
+    load_candidates,
+    with_all_tags,
+)
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import read_json, replaced_directory, write_json, write_text
+
+# What the tree's last staging wrote. A workflow may delete the manifest before it asks for a new
+# one, and then nothing else would tell which files may be pruned.
+NOTE = ".staged"
+
+COLLISION, CONFLICT = "name-collision", "dataset-conflict"
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """One definition with everything that led to it; `configs` are serving config ids."""
+
+    definition: dict[str, Any]
+    configs: tuple[str, ...]
+    repairs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the definition's name."""
+        return str(self.definition["name"])
+
+    @property
+    def path(self) -> str:
+        """Return the file's place below the definitions folder."""
+        return f"{self.definition['op_type']}/{self.name}.json"
+
+    def brief(self) -> dict[str, Any]:
+        """Return what the manifest and the report say of it."""
+        return {
+            "name": self.name,
+            "op_type": self.definition["op_type"],
+            "configs": list(self.configs),
+            "repairs": list(self.repairs),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is staged, and what is not with the reason for it."""
+
+    staged: tuple[Staged, ...]
+    existing: tuple[dict[str, Any], ...]
+    filtered: tuple[dict[str, Any], ...]
+    quarantined: tuple[dict[str, Any], ...]
+
+
+def load_model(folders: Iterable[Path], model: str) -> list[tuple[str, Candidate]]:
+    """Read the candidates of all of a model's configs, sorted by config id."""
+    found = []
+    for folder in folders:
+        index, candidates, _ = load_candidates(folder)
+        if index["model"] != model:
+            raise KerneldefsError(
+                f"{folder}: candidates of {index['model']}, not of {model}; give one model's only"
+            )
+        found += [(str(index["config"]), candidate) for candidate in candidates]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def select(
+    found: Sequence[tuple[str, Candidate]],
+    dataset: Dataset | None = None,
+    skip_existing: bool = True,
+    op_types: Collection[str] = (),
+) -> Selection:
+    """Decide what is staged. Nothing is lost: what is not staged is listed with the reason."""
+    definitions, collided = unite(found)
+    staged: list[Staged] = []
+    existing: list[dict[str, Any]] = []
+    filtered: list[dict[str, Any]] = []
+    quarantined = list(collided)
+    for item in definitions:
+        match = dataset.find(item.definition) if dataset else None
+        if op_types and item.definition["op_type"] not in op_types:
+            filtered.append(item.brief())
+        elif match is None:
+            staged.append(item)
+        elif match.differences and skip_existing:
+            quarantined.append(_lost(item, CONFLICT, _conflict(match)))
+        else:
+            existing.append(_existing(item, match, staged=not skip_existing))
+            staged += [] if skip_existing else [item]
+    return Selection(tuple(staged), tuple(existing), tuple(filtered), tuple(quarantined))
+
+
+def unite(found: Sequence[tuple[str, Candidate]]) -> tuple[list[Staged], list[dict[str, Any]]]:
+    """Return one definition per name with tags united, and the others of a name.
+
+    Of several contents under one name the first in the order of their text stays: the order does
+    not depend on which config was captured first.
+    """
+    kept: list[Staged] = []
+    lost: list[dict[str, Any]] = []
+    for groups in grouped(found, lambda pair: pair[1].definition):
+        first, *others = (_as_one(group) for group in groups)
+        kept.append(first)
+        for other in others:
+            how = differing(first.definition, other.definition)
+            reason = f"{', '.join(first.configs)} has another definition of this name; {how}"
+            lost.append(_lost(other, COLLISION, reason))
+    return kept, lost
+
+
+def _as_one(group: list[tuple[str, Candidate]]) -> Staged:
+    definition = with_all_tags([candidate.definition for _, candidate in group])
+    repairs = dict.fromkeys(step for _, candidate in group for step in candidate.repairs)
+    return Staged(definition, tuple(sorted({config for config, _ in group})), tuple(repairs))
+
+
+def _lost(item: Staged, cause: str, reason: str) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "cause": cause,
+        "reason": reason,
+        "configs": list(item.configs),
+    }
+
+
+def _conflict(match: Match) -> str:
+    return (
+        f"the dataset's {match.path} has this name and another structure; they differ in "
+        f"{'; '.join(match.differences)}"
+    )
+
+
+def _existing(item: Staged, match: Match, staged: bool) -> dict[str, Any]:
+    return {
+        **item.brief(),
+        "dataset_path": match.path,
+        "dataset_name": match.name,
+        "differences": list(match.differences),
+        "staged": staged,
+    }
+
+
+def manifest_of(model: str, selection: Selection) -> dict[str, Any]:
+    """Return the manifest: every staged file with sha256 and size, and what is not staged."""
+    texts = {item.path: definition_text(item.definition).encode() for item in selection.staged}
+    return {
+        "model": model,
+        "files": {path: fingerprint(text) for path, text in sorted(texts.items())},
+        "definitions": {item.path: item.brief() for item in selection.staged},
+        "existing": list(selection.existing),
+        "filtered": list(selection.filtered),
+        "quarantined": list(selection.quarantined),
+    }
+
+
+def write_tree(selection: Selection, model: str, out: Path, manifest: Path) -> dict[str, int]:
+    """Bring a definitions tree to a selection, all at once; return how many files changed.
+
+    A new tree is built beside the old one and takes its place. Files that stay as they are keep
+    their inode and time; files that were staged before and no config produces any more are left
+    out; files that were never staged stay.
+    """
+    wanted = {item.path: definition_text(item.definition) for item in selection.staged}
+    before = _listed(manifest) | _noted(out)
+    counts = {"written": 0, "kept": 0, "removed": 0}
+    with replaced_directory(out) as fresh:
+        for path in sorted(_files(out) - {NOTE}):
+            old = out / path
+            if path in wanted and old.read_bytes() == wanted[path].encode():
+                _carry(old, fresh / path)
+                counts["kept"] += 1
+            elif path not in wanted and path in before:
+                counts["removed"] += 1
+            elif path not in wanted:
+                _carry(old, fresh / path)
+        for path, text in sorted(wanted.items()):
+            if not (fresh / path).exists():
+                write_text(fresh / path, text)
+                counts["written"] += 1
+        write_text(fresh / NOTE, "".join(f"{path}\n" for path in sorted(wanted)))
+    write_json(manifest, manifest_of(model, selection))
+    return counts
+
+
+def _files(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _listed(manifest: Path) -> set[str]:
+    if not manifest.exists():
+        return set()
+    data = read_json(manifest)
+    return set(data.get("files", {})) if isinstance(data, dict) else set()
+
+
+def _noted(out: Path) -> set[str]:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return set((out / NOTE).read_text(encoding="utf-8").splitlines())
+    return set()
+
+
+def _carry(old: Path, new: Path) -> None:
+    """Put an unchanged file into the new tree; a link keeps its time, a copy is made to."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(old, new)
+        return
+    shutil.copy2(old, new)

@@ -1,0 +1,51 @@
+"""A definitions folder: `{op_type}/{name}.json` files, read without trusting their content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One file: its path below the folder, and its content or why it has none."""
+
+    path: str
+    content: Any
+    problem: str | None = None
+
+
+def read_tree(folder: Path) -> Iterator[Entry]:
+    """Yield every JSON file below a definitions folder, sorted by path."""
+    for path in sorted(folder.rglob("*.json")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # temporary files of a write that is going on
+        yield read_entry(folder, path)
+
+
+def read_entry(folder: Path, path: Path) -> Entry:
+    """Read one file; an unreadable one is an entry with a problem, never an exception."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Entry(name, json.loads(text, object_pairs_hook=_without_repeats))
+    except (OSError, ValueError, RecursionError) as error:
+        return Entry(name, None, f"not valid JSON: {error}")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"the key {twice[0]} appears twice in one object")
+    return data
+
+
+def fingerprint(data: bytes) -> dict[str, Any]:
+    """Return a file's sha256 and size, as a manifest lists them."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

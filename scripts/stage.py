@@ -1,0 +1,65 @@
+"""Bring the candidates of a model's configs together into one definitions tree.
+
+One file per definition, with the tags of all configs that need it. Definitions of one name and
+different content are kept apart: the first stays, the others are listed with the difference. The
+manifest has every staged file's sha256 and size, and what was not staged and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kerneldefs.cli import run
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument(
+        "candidates", nargs="+", type=Path, help="candidates directories of one model's configs"
+    )
+    arguments.add_argument("--model", required=True, help="model slug, e.g. kimi-k2-instruct")
+    arguments.add_argument("--out", type=Path, required=True, help="definitions tree to write")
+    arguments.add_argument(
+        "--manifest", type=Path, required=True, help="manifest to write, and to prune the tree by"
+    )
+    arguments.add_argument(
+        "--dataset", type=Path, help="flashinfer-trace dataset; what it has is not staged again"
+    )
+    arguments.add_argument(
+        "--skip-existing",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="--no-skip-existing stages what the dataset has and reports the difference",
+    )
+    arguments.add_argument(
+        "--op-types", default="", metavar="A,B", help="stage these op_types only; default: all"
+    )
+    return arguments
+
+
+def main() -> int:
+    """Stage; 0 also when nothing is left to stage, which the report then says."""
+    options = parser().parse_args()
+    from kerneldefs.dataset.existing import Dataset
+    from kerneldefs.dataset.stage import load_model, select, write_tree
+
+    dataset = Dataset(options.dataset) if options.dataset else None
+    found = load_model(options.candidates, options.model)
+    op_types = [word for word in options.op_types.split(",") if word]
+    selection = select(found, dataset, options.skip_existing, op_types)
+    counts = write_tree(selection, options.model, options.out, options.manifest)
+    print(
+        f"{options.model}: {len(selection.staged)} definitions staged ({counts['written']} written,"
+        f" {counts['kept']} unchanged, {counts['removed']} removed), {len(selection.existing)} in"
+        f" the dataset, {len(selection.filtered)} of other op_types,"
+        f" {len(selection.quarantined)} quarantined"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
