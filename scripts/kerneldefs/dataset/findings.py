@@ -1,0 +1,79 @@
+"""The checks of a definitions tree, and of it against its manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kerneldefs.dataset.tree import Entry, fingerprint, read_tree
+from kerneldefs.definition.checks import ERROR, Finding, Subject, run_checks
+from kerneldefs.errors import KerneldefsError
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """One file of a tree with what was found wrong with it."""
+
+    path: str
+    definition: dict[str, Any]  # empty when the file holds none
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Return the findings that make the tree invalid."""
+        return tuple(finding for finding in self.findings if finding.severity == ERROR)
+
+
+def check_tree(
+    folder: Path, op_types: Collection[str] = (), names: Collection[str] = ()
+) -> list[Checked]:
+    """Check every definition below a folder, or those of some op_types or names only."""
+    if not folder.is_dir():
+        raise KerneldefsError(f"{folder}: no such directory; give a folder of definitions")
+    checked = [check_entry(entry) for entry in read_tree(folder)]
+    twice = _twice(checked)
+    found = []
+    for item in checked:
+        name, op_type = item.definition.get("name"), item.path.split("/")[0]
+        if (op_types and op_type not in op_types) or (names and name not in names):
+            continue
+        if name in twice:
+            others = ", ".join(path for path in twice[name] if path != item.path)
+            finding = Finding("one-name", ERROR, f"{others} has the same name")
+            item = dataclasses.replace(item, findings=(*item.findings, finding))
+        found.append(item)
+    return found
+
+
+def check_entry(entry: Entry) -> Checked:
+    """Check one file."""
+    if entry.problem is not None:
+        return Checked(entry.path, {}, (Finding("json", ERROR, entry.problem),))
+    findings = tuple(run_checks(Subject(entry.content, entry.path)))
+    definition = entry.content if isinstance(entry.content, dict) else {}
+    return Checked(entry.path, definition, findings)
+
+
+def _twice(checked: Iterable[Checked]) -> dict[Any, list[str]]:
+    paths: dict[Any, list[str]] = {}
+    for item in checked:
+        if isinstance(item.definition.get("name"), str):
+            paths.setdefault(item.definition["name"], []).append(item.path)
+    return {name: found for name, found in paths.items() if len(found) > 1}
+
+
+def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[str, Finding]]:
+    """Return where the files of a tree are not those of its manifest."""
+    found = []
+    for path, listed in sorted(manifest["files"].items()):
+        try:
+            actual = fingerprint((folder / path).read_bytes())
+        except OSError:
+            found.append((path, Finding("manifest", ERROR, "the file is missing; stage again")))
+            continue
+        if actual != listed:
+            message = "the file is not the one that was staged; stage again"
+            found.append((path, Finding("manifest", ERROR, message)))
+    return found

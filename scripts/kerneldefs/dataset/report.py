@@ -1,0 +1,203 @@
+"""The report of one model's run: every definition, everything that is none, and every error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kerneldefs.capture.record import CAPTURE_FILE
+from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
+from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
+from kerneldefs.definition.checks import CHECKS, ERROR, Finding
+from kerneldefs.definition.own import RETARGETS
+from kerneldefs.definition.repair import OWN_TEMPLATE
+from kerneldefs.definition.repairs import REPAIRS
+from kerneldefs.files import read_json
+
+# What a capture's summary says that a reader of the report needs.
+CAPTURE_KEYS = (
+    "status",
+    "reason",
+    "backend",
+    "versions",
+    "arguments",
+    "attention_backend",
+    "layers",
+    "stubbed",
+    "guesses",
+    "warnings",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Where a report's facts are; None for what there is not."""
+
+    definitions: Path
+    manifest: Path | None = None
+    candidates: Path | None = None  # a folder with one directory per config
+    configs: Path | None = None  # a folder with one JSON per config
+    dumps: Path | None = None  # a folder with one capture directory per config
+    dropped: Path | None = None
+
+
+def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any]:
+    """Return the report as JSON data; `ok` is false where there is an error."""
+    checked = check_tree(inputs.definitions) if checked is None else checked
+    manifest = read_json(inputs.manifest) if inputs.manifest else {}
+    candidates = _per_config(inputs.candidates, INDEX_FILE)
+    captures = _per_config(inputs.dumps, CAPTURE_FILE)
+    configs = _configs(inputs.configs)
+    report: dict[str, Any] = {
+        "model": manifest.get("model"),
+        "definitions": [_definition(item, manifest, candidates) for item in checked],
+        "quarantined": _quarantined(inputs.candidates, manifest),
+        "existing": manifest.get("existing", []),
+        "filtered": manifest.get("filtered", []),
+        "not_definitions": _not_definitions(candidates),
+        "refused": _refused(candidates, captures),
+        "dropped": read_json(inputs.dropped) if inputs.dropped else [],
+        "configs": configs,
+        "captures": {
+            config: {key: summary[key] for key in CAPTURE_KEYS if key in summary}
+            for config, summary in captures.items()
+        },
+        "repairs": _causes(),
+        "checks": {check.id: check.sentence for check in CHECKS},
+    }
+    found = [(item.path, finding) for item in checked for finding in item.findings]
+    if inputs.manifest:
+        found += check_manifest(inputs.definitions, manifest)
+        found += _losses(report, candidates, captures)
+    report["errors"] = [_finding(*pair) for pair in found if pair[1].severity == ERROR]
+    report["warnings"] = [_finding(*pair) for pair in found if pair[1].severity != ERROR]
+    report["ok"] = not report["errors"]
+    return report
+
+
+def _finding(path: str, finding: Finding) -> dict[str, str]:
+    return {"path": path, "check": finding.check, "message": finding.message}
+
+
+def _per_config(folder: Path | None, name: str) -> dict[str, dict[str, Any]]:
+    """Read one file of each config's directory below a folder."""
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.parent.name: read_json(path) for path in sorted(folder.glob(f"*/{name}"))}
+
+
+def _configs(folder: Path | None) -> dict[str, Any]:
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+
+
+def _definition(
+    item: Checked, manifest: dict[str, Any], candidates: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    brief = manifest.get("definitions", {}).get(item.path, {})
+    name = item.definition.get("name")
+    sources = {
+        config: index["definitions"][name]["sources"]
+        for config, index in candidates.items()
+        if name in index["definitions"]
+    }
+    return {
+        "path": item.path,
+        "name": name,
+        "op_type": item.definition.get("op_type"),
+        "tags": item.definition.get("tags", []),
+        "configs": brief.get("configs", []),
+        "repairs": brief.get("repairs", []),
+        "sources": sources,
+        "findings": [dataclasses.asdict(finding) for finding in item.findings],
+        "passed": [
+            check.id for check in CHECKS if check.id not in {f.check for f in item.findings}
+        ],
+    }
+
+
+def _quarantined(folder: Path | None, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the quarantined of all configs; one reason for one name is one row."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for config, items in _per_config_list(folder).items():
+        for item in items:
+            key = (item["name"], item["cause"], item["reason"])
+            row = rows.setdefault(key, {**item, "configs": [], "sources": []})
+            row["configs"].append(config)
+            row["sources"] += [s for s in item["sources"] if s not in row["sources"]]
+    for item in manifest.get("quarantined", []):
+        rows[(item["name"], item["cause"], item["reason"])] = {**item, "sources": []}
+    return [rows[key] for key in sorted(rows)]
+
+
+def _per_config_list(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
+    if folder is None or not folder.is_dir():
+        return {}
+    return {p.parent.name: read_json(p) for p in sorted(folder.glob(f"*/{QUARANTINE_FILE}"))}
+
+
+def _not_definitions(candidates: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for config, index in candidates.items():
+        for item in index["not_definitions"]:
+            row = rows.setdefault(item["op"], {**item, "count": 0, "configs": []})
+            row["count"] += item["count"]
+            row["configs"].append(config)
+    return [rows[op] for op in sorted(rows)]
+
+
+def _refused(
+    candidates: dict[str, dict[str, Any]], captures: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    said = {config: index["capture"] for config, index in candidates.items()} | captures
+    return [
+        {"config": config, "reason": str(said[config].get("reason", ""))}
+        for config in sorted(said)
+        if said[config].get("status") == "refused"
+    ]
+
+
+def _losses(
+    report: dict[str, Any],
+    candidates: dict[str, dict[str, Any]],
+    captures: dict[str, dict[str, Any]],
+) -> list[tuple[str, Finding]]:
+    """Return what must not be lost in silence: a config with no capture, a model with no file."""
+    found = []
+    for config in report["configs"]:
+        missing = [
+            stage
+            for stage, done in (("capture", captures), ("candidates", candidates))
+            if done and config not in done
+        ]
+        if missing:
+            message = f"the config has no {' and no '.join(missing)}; run the workflow again"
+            found.append((f"configs/{config}.json", Finding("config", ERROR, message)))
+    if not (report["definitions"] or report["existing"] or report["filtered"]):
+        found.append(("", Finding("empty", ERROR, f"no definition was made: {_why(report)}")))
+    return found
+
+
+def _why(report: dict[str, Any]) -> str:
+    reasons = [f"{row['config']} was refused ({row['reason']})" for row in report["refused"]]
+    reasons += [f"{row['name']} was quarantined ({row['cause']})" for row in report["quarantined"]]
+    if not report["configs"] and not report["captures"]:
+        reasons += [f"{drop['entry'] or 'model'} dropped" for drop in report["dropped"]]
+        reasons.append("there is no serving config")
+    return "; ".join(dict.fromkeys(reasons)) or "the captures hold no definition"
+
+
+def _causes() -> dict[str, str]:
+    own = "; ".join(dict.fromkeys(row.cause for row in RETARGETS.values()))
+    return {OWN_TEMPLATE: own} | {step.id: step.cause for step in REPAIRS}
+
+
+def counted(values: Iterable[str]) -> dict[str, int]:
+    """Return how often each value comes, sorted."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return dict(sorted(counts.items()))
