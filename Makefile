@@ -4,6 +4,7 @@
 # make test-all lint, tests and the slow matrices
 #
 # make run MODEL=llama-3.1-8b CONFIG="tp_list=1,2"   any key of config/config.yaml
+# make test ARGS="-x -k expand"                      options of pytest
 # make run PYTHON=/path/to/python3.11                another interpreter
 
 PYTHON ?= python3.11
@@ -11,11 +12,16 @@ MODEL ?= kimi-k2
 CONFIG ?=
 CORES ?= all
 WORKERS ?= 2
+ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kernel.txt)
+
+# pip need not compile 30,000 modules of which a capture imports 4,000; but those that are imported
+# must be kept compiled, whatever the caller's environment says, or each capture takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
 .PHONY: run install test test-slow test-all lint format
@@ -40,10 +46,10 @@ install: .venv/base.stamp .venv/dev.stamp
 	@touch $@
 
 test: install
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(ARGS)
 
 test-all: lint test test-slow
 

@@ -1,0 +1,32 @@
+"""What the rules share: RUN, the settings and the plan made from them.
+
+The cookbook and each model's config.json must be on disk before the jobs are known. What is missing
+is fetched here, except in a dry run; scripts/fetch.py does the same by hand.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from kerneldefs import workflow as planning
+from kerneldefs.errors import KerneldefsError
+
+try:
+    RUN = planning.load(
+        config,
+        may_fetch=workflow.is_main_process and not planning.is_dry_run(sys.argv[1:]),
+    )
+except KerneldefsError as error:
+    raise SystemExit(f"error: {error}") from None
+
+shell.prefix(planning.shell_prefix(workflow.deployment_settings.deployment_method))
+
+
+pathvars:
+    results=str(RUN.settings.results),
+
+
+wildcard_constraints:
+    model="[^/]+",
+    cfg="[^/]+",

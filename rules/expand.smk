@@ -1,0 +1,36 @@
+"""Cookbook entries and a model's config.json become serving configs, one file each.
+
+Input   none: the plan is made while Snakemake reads its files
+Output  {results}/{model}/configs/{cfg}.json   one serving config, rewritten only when it differs
+        {results}/{model}/dropped.json         what the cookbook asks for and is not captured, why
+"""
+
+
+rule expand:
+    output:
+        "<results>/{model}/configs/{cfg}.json",
+    log:
+        "<results>/{model}/logs/expand/{cfg}.log",
+    benchmark:
+        "<results>/{model}/benchmarks/expand/{cfg}.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        text=lambda wildcards: RUN.config_text(wildcards.model, wildcards.cfg),
+    shell:
+        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
+
+
+rule dropped:
+    output:
+        "<results>/{model}/dropped.json",
+    log:
+        "<results>/{model}/logs/dropped.log",
+    benchmark:
+        "<results>/{model}/benchmarks/dropped.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        text=lambda wildcards: RUN.dropped_text(wildcards.model),
+    shell:
+        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"

@@ -1,0 +1,39 @@
+"""The candidates of all configs become one definition per kernel, with tags united over configs.
+
+Input   {results}/{model}/candidates/{cfg}/ of every config, {results}/{model}/dropped.json
+Output  {results}/{model}/definitions/{op_type}/{name}.json   not known to Snakemake by name
+        {results}/{model}/manifest.json                       every staged file, sha256 and size
+        {results}/{model}/staged                              what `state` was, see below
+
+One job per model: a rule per definition would cost 0.1 s each. A staged file that is deleted or
+edited still reruns it, because `state` tells the files on disk from those in the manifest.
+"""
+
+
+rule stage:
+    input:
+        RUN.candidates,
+    output:
+        manifest="<results>/{model}/manifest.json",
+        state="<results>/{model}/staged",
+    log:
+        "<results>/{model}/logs/stage.log",
+    benchmark:
+        "<results>/{model}/benchmarks/stage.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        definitions="<results>/{model}/definitions",
+        options=RUN.stage_options(),
+        state=RUN.staged_state,
+        dataset=planning.tree_state(RUN.settings.dataset),
+        code=planning.code_digest("stage"),
+    shell:
+        "python scripts/stage.py {input:q}"
+        " --model {wildcards.model:q}"
+        " --out {params.definitions:q}"
+        " --manifest {output.manifest:q}"
+        " {params.options:q}"
+        " > {log:q} 2>&1"
+        " && tail -n 1 {log:q}"
+        " && printf '%s' {params.state:q} > {output.state:q}"

@@ -1,0 +1,47 @@
+"""The staged definitions are checked, and the run fails on an error, with the report kept.
+
+Input   {results}/{model}/manifest.json, {results}/{model}/definitions/
+Output  {results}/{model}/report.json, report.txt   every definition, its sources and its checks
+        {results}/{model}/passed                    only without an error
+
+Two rules, because Snakemake removes what a failed job wrote.
+"""
+
+
+rule validate:
+    input:
+        manifest="<results>/{model}/manifest.json",
+        dropped="<results>/{model}/dropped.json",
+    output:
+        json="<results>/{model}/report.json",
+        text="<results>/{model}/report.txt",
+    log:
+        "<results>/{model}/logs/validate.log",
+    benchmark:
+        "<results>/{model}/benchmarks/validate.tsv"
+    conda:
+        "../environment.yml"
+    params:
+        definitions="<results>/{model}/definitions",
+        code=planning.code_digest("validate"),
+    shell:
+        "python scripts/validate.py {params.definitions:q}"
+        " --report-json {output.json:q}"
+        " --report-txt {output.text:q}"
+        " > {log:q} 2>&1"
+        " || test -s {output.json:q}"
+
+
+rule check:
+    input:
+        "<results>/{model}/report.json",
+    output:
+        touch("<results>/{model}/passed"),
+    log:
+        "<results>/{model}/logs/check.log",
+    benchmark:
+        "<results>/{model}/benchmarks/check.tsv"
+    conda:
+        "../environment.yml"
+    shell:
+        "python scripts/check.py {input:q} > {log:q} 2>&1"

@@ -1,0 +1,198 @@
+"""What the Snakefile asks of the library: the plan, and what makes a job run again.
+
+Snakemake reruns a job when an input is newer or a param differs from last time. It sees neither the
+code behind a command nor what pip installed, so digests of both are params here. Everything is
+light: a dry run must answer in about two seconds and imports neither torch nor sglang.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from kerneldefs.capture.versions import installed_versions
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import canonical_json, digest, read_json
+from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.expand import ModelPlan, plan_models
+from kerneldefs.serving.settings import Settings
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+
+# The code that shapes what a stage writes, under scripts/.
+CODE = {
+    "capture": ("capture.py", "kerneldefs/capture"),
+    "normalise": ("normalise.py", "kerneldefs/definition", "kerneldefs/derive"),
+    "stage": ("stage.py", "kerneldefs/dataset"),
+    "validate": ("validate.py", "kerneldefs/dataset", "kerneldefs/definition"),
+}
+SIMULATE = "simulate"
+MANIFEST_FILE = "manifest.json"
+STATE_FILE = "staged"
+
+
+class Wildcards(Protocol):
+    """Snakemake's wildcards of a rule with a model."""
+
+    model: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One invocation of the workflow: the settings and each model's plan, by slug."""
+
+    settings: Settings
+    plans: dict[str, ModelPlan]
+
+    @property
+    def backend(self) -> str:
+        """The capture backend; `auto` is the simulated one, which works on every machine."""
+        return SIMULATE
+
+    def gpus(self, model: str, cfg: str) -> int:
+        """Return how many GPUs a capture needs: none when simulated, one per rank otherwise."""
+        return 0 if self.backend == SIMULATE else self.config(model, cfg).tp
+
+    def config(self, model: str, cfg: str) -> ServingConfig:
+        """Return one serving config."""
+        return next(config for config in self.plans[model].configs if config.id == cfg)
+
+    def config_text(self, model: str, cfg: str) -> str:
+        """Return a config's file content: the same text as long as the config is the same."""
+        return canonical_json(self.config(model, cfg).to_json())
+
+    def dropped_text(self, model: str) -> str:
+        """Return, as JSON text, what the cookbook asks of a model and no capture is made of."""
+        return canonical_json([dataclasses.asdict(drop) for drop in self.plans[model].dropped])
+
+    def candidates(self, wildcards: Wildcards) -> list[str]:
+        """Return the inputs of a model's stage job."""
+        return self.per_config("candidates", [wildcards.model])
+
+    def stage_options(self) -> list[str]:
+        """Return stage.py's options for the settings that say what is staged."""
+        settings = self.settings
+        options = [] if settings.dataset is None else ["--dataset", str(settings.dataset)]
+        options += [] if settings.skip_existing else ["--no-skip-existing"]
+        return options + (["--op-types", ",".join(settings.op_types)] if settings.op_types else [])
+
+    def staged_state(self, wildcards: Wildcards) -> str:
+        """Return the state of a model's staged files, as `staged_state` says."""
+        return staged_state(self.settings.results / wildcards.model)
+
+    def per_config(self, folder: str, models: Iterable[str] | None = None) -> list[str]:
+        """Return `{results}/{model}/{folder}/{cfg}` of every config of the models (default: all).
+
+        A `folder` such as `configs/{cfg}.json` may say itself where the id goes.
+        """
+        pattern = folder if "{cfg}" in folder else f"{folder}/{{cfg}}"
+        return [
+            f"{self.settings.results}/{model}/{pattern.format(cfg=config.id)}"
+            for model in (self.plans if models is None else models)
+            for config in self.plans[model].configs
+        ]
+
+    def per_model(self, *names: str) -> list[str]:
+        """Return `{results}/{model}/{name}` of every model that has configs."""
+        return [
+            f"{self.settings.results}/{model}/{name}"
+            for model, plan in self.plans.items()
+            if plan.configs
+            for name in names
+        ]
+
+
+def load(config: Mapping[str, Any], *, may_fetch: bool) -> Run:
+    """Check the workflow's config and plan the captures.
+
+    Raises KerneldefsError for whatever is wrong with the settings, the cookbook or a model.
+    """
+    settings = Settings.from_mapping(config)
+    if settings.backend == "engine":
+        raise KerneldefsError(
+            "backend: engine, a capture on real GPUs, does not exist yet; use simulate or auto"
+        )
+    plans = plan_models(settings, may_fetch=may_fetch)
+    return Run(settings, {plan.slug: plan for plan in plans})
+
+
+def is_dry_run(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake's command line asks for a dry run, which a Snakefile is not told."""
+    return any(
+        word.startswith("--dry") or re.fullmatch(r"-[A-Za-z]*n[A-Za-z]*", word)
+        for word in arguments
+    )
+
+
+def shell_prefix(deployment_methods: Iterable[object]) -> str:
+    """Return what precedes every shell command, so that `python` is the one Snakemake runs in.
+
+    Where Snakemake makes the rules' environments itself, theirs is the right one already.
+    """
+    strict = "set -euo pipefail; "
+    if list(deployment_methods):
+        return strict
+    folder = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+    return f'{strict}export PATH={folder}:"$PATH"; '
+
+
+def code_digest(stage: str, scripts: Path = SCRIPTS) -> str:
+    """Return a digest of the code that shapes what a stage writes."""
+    sha = hashlib.sha256()
+    for name in CODE[stage]:
+        root = scripts / name
+        files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+        for path in files:
+            content = path.read_bytes()
+            sha.update(f"{path.relative_to(scripts).as_posix()} {len(content)}\n".encode())
+            sha.update(content)
+    return sha.hexdigest()[:16]
+
+
+def versions() -> str:
+    """Return the releases that a capture depends on, as JSON text."""
+    return canonical_json(installed_versions(), indent=None)
+
+
+def staged_state(folder: Path) -> str:
+    """Return a word that stays the same until a staged file is deleted or edited.
+
+    The stage job gets the word as a param and writes it down in `folder`/staged when it is done.
+    While the files are those of the manifest, the written word is returned, and Snakemake finds
+    the param unchanged. Else the word is a new one, made from the old and from what is on disk, so
+    that the same damage done twice is seen twice.
+    """
+    try:
+        word = (folder / STATE_FILE).read_text(encoding="utf-8")
+        listed = read_json(folder / MANIFEST_FILE)["files"]
+    except (OSError, KerneldefsError, TypeError, KeyError):
+        return "new"
+    found = {name: _sha256(folder / "definitions" / name) for name in sorted(listed)}
+    if all(found[name] == listed[name]["sha256"] for name in listed):
+        return word
+    return digest([word, found])[:16]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "missing"
+
+
+def tree_state(folder: Path | None) -> str:
+    """Return a digest of names, sizes and times of the JSON files below a folder ("" without one).
+
+    For a dataset that may hold thousands of files: nothing is read.
+    """
+    if folder is None:
+        return ""
+    files = sorted((folder / "definitions").rglob("*.json"))
+    stats = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])[:16]
