@@ -23,7 +23,7 @@ rule stage:
     conda:
         "../environment.yml"
     params:
-        definitions="<results>/{model}/definitions",
+        folder=subpath(output.manifest, parent=True),
         options=RUN.stage_options(),
         state=RUN.staged_state,
         dataset=planning.tree_state(RUN.settings.dataset),
@@ -31,7 +31,7 @@ rule stage:
     shell:
         "python scripts/stage.py {input:q}"
         " --model {wildcards.model:q}"
-        " --out {params.definitions:q}"
+        " --out {params.folder:q}/definitions"
         " --manifest {output.manifest:q}"
         " {params.options:q}"
         " > {log:q} 2>&1"

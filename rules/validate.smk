@@ -22,10 +22,15 @@ rule validate:
     conda:
         "../environment.yml"
     params:
-        definitions="<results>/{model}/definitions",
+        folder=subpath(input.manifest, parent=True),
         code=planning.code_digest("validate"),
     shell:
-        "python scripts/validate.py {params.definitions:q}"
+        "python scripts/validate.py {params.folder:q}/definitions"
+        " --manifest {input.manifest:q}"
+        " --dropped {input.dropped:q}"
+        " --configs {params.folder:q}/configs"
+        " --dumps {params.folder:q}/dumps"
+        " --candidates {params.folder:q}/candidates"
         " --report-json {output.json:q}"
         " --report-txt {output.text:q}"
         " > {log:q} 2>&1"
@@ -44,4 +49,4 @@ rule check:
     conda:
         "../environment.yml"
     shell:
-        "python scripts/check.py {input:q} > {log:q} 2>&1"
+        "python scripts/check.py {input:q}" " > {log:q} 2>&1" " && tail -n 1 {log:q}"

@@ -147,8 +147,9 @@ def code_digest(stage: str, scripts: Path = SCRIPTS) -> str:
     sha = hashlib.sha256()
     for name in CODE[stage]:
         root = scripts / name
-        files = [root] if root.is_file() else sorted(root.rglob("*.py"))
-        for path in files:
+        for path in [root] if root.is_file() else sorted(root.rglob("*")):
+            if not path.is_file() or "__pycache__" in path.parts:
+                continue
             content = path.read_bytes()
             sha.update(f"{path.relative_to(scripts).as_posix()} {len(content)}\n".encode())
             sha.update(content)
