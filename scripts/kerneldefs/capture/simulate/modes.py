@@ -34,6 +34,11 @@ class PretendedDevice(TorchFunctionMode):  # type: ignore[misc]
         if device is not None:
             kwargs["device"] = CUDA0 if isinstance(device, int) else _first_device(device)
         args = tuple(_first_device(a) for a in args)
+        if func is torch.Tensor.new_tensor and args[0].device.type == "cuda":
+            # Takes the new tensor for one on the meta device, which a pretended tensor is below.
+            like, *data = args
+            func, args = torch.tensor, tuple(data)
+            kwargs = {"dtype": like.dtype, "device": like.device, **kwargs}
         from_data = func in (torch.tensor, torch.as_tensor, torch.asarray)
         if from_data and not (args and isinstance(args[0], torch.Tensor)):
             device = kwargs.pop("device", None)

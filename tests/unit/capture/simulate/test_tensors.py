@@ -44,6 +44,12 @@ def test_small_values_survive_the_way_to_the_device_and_back():
     assert not LEDGER.guesses
 
 
+def test_new_tensors_from_data_live_on_the_device_of_their_model():
+    lengths = torch.tensor([3, 1], device="cuda")
+    offsets = torch.cat([lengths.new_tensor([0]), lengths]).cumsum(-1)
+    assert (str(offsets.device), offsets.tolist()) == ("cuda:0", [0, 3, 4])
+
+
 def test_views_share_the_values_that_they_show():
     base = torch.zeros(4, dtype=torch.int64, device="cuda")
     base[1:3].fill_(7)
