@@ -7,7 +7,7 @@ run. Where a value is asked for that nothing knows, the ledger notes a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -75,8 +75,18 @@ def _pretended(values: torch.Tensor) -> Any:
     return out
 
 
-def _fakes(value: Any) -> list[Any]:
-    return [x for x in tree_flatten(value)[0] if isinstance(x, FakeTensor)]
+def _fakes(values: Iterable[Any]) -> list[Any]:
+    """The pretended tensors among an operator's arguments or results, lists of them included.
+
+    Written out, for it runs on every operator and a pytree walk would cost more than most of them.
+    """
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, FakeTensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(_fakes(value))
+    return found
 
 
 class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
@@ -97,7 +107,7 @@ class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
         if name == "aten::to":
             with self:
                 return func.decompose(*args, **kwargs)
-        fakes = _fakes((args, kwargs))
+        fakes = _fakes((args, tuple(kwargs.values())))
         if not fakes and not on_cuda(kwargs.get("device")):
             return func(*args, **kwargs)
         for fake in fakes:
@@ -109,7 +119,7 @@ class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
                 return result
         if name in _RANDOM_FILLS:
             return _random_fill(args[0])
-        return _run(func, name, args, kwargs)
+        return _run(func, name, args, kwargs, all(known(fake) is not None for fake in fakes))
 
     def _compiled(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         LEDGER.skip("compiled op", name)
@@ -191,42 +201,44 @@ def _random_fill(tensor: Any) -> Any:
     return tensor
 
 
-def _known_arguments(args: Any, kwargs: Any) -> tuple[bool, Any, Any]:
-    """Replace pretended tensors by their values; False when one of them is not known."""
-    complete = True
+def _values(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+    """An operator's arguments with pretended tensors replaced by their values, on the CPU.
+
+    None when a real tensor among them is too large to follow.
+    """
+    small = True
 
     def replace(value: Any) -> Any:
-        nonlocal complete
+        nonlocal small
         if isinstance(value, FakeTensor):
-            value = known(value)
-            complete = complete and value is not None
-        elif isinstance(value, torch.Tensor):
-            complete = complete and _small(value)
+            return known(value)
+        if isinstance(value, torch.Tensor):
+            small = small and _small(value)
         return value
 
     new_args, new_kwargs = tree_map(replace, (args, kwargs))
     if new_kwargs.get("device") is not None:
         new_kwargs["device"] = "cpu"
-    return complete, new_args, new_kwargs
+    return (new_args, new_kwargs) if small else None
 
 
-def _run(func: Any, name: str, args: Any, kwargs: Any) -> Any:
+def _run(func: Any, name: str, args: Any, kwargs: Any, complete: bool) -> Any:
     """Run an operator on shapes and, where every argument's values are known, on the values."""
-    complete, real_args, real_kwargs = _known_arguments(args, kwargs)
+    values = _values(args, kwargs) if complete else None
     if func in _VALUE_SHAPED:
-        if not complete:
+        if values is None:
             return _guess_shape(func, name, args, kwargs)
-        return _exact_shape(func, name, real_args, real_kwargs)
+        return _exact_shape(func, name, *values)
     try:
         with FAKE:
             out = func(*args, **kwargs)
     except (DynamicOutputShapeException, DataDependentOutputException, NotImplementedError):
         return _guess_shape(func, name, args, kwargs)
-    fakes = _fakes(out)
+    fakes = _fakes((out,))
     for fake in fakes:
         fake.constant = None
-    if complete and all(_small(fake) for fake in fakes):
-        _follow_values(func, name, out, real_args, real_kwargs)
+    if values is not None and all(_small(fake) for fake in fakes):
+        _follow_values(func, name, out, *values)
     return out
 
 
