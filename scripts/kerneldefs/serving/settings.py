@@ -76,7 +76,7 @@ class Settings:
             if value == _value(key, None):
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            if not isinstance(value, tuple) and not isinstance(_parse_value(text), str | bool):
+            if key not in NUMBER_LISTS and not isinstance(_parse_value(text), str | bool):
                 text = f"!!str {text}"
             words.append(shlex.quote(f"{key}={text}"))
         return words

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kerneldefs.errors import KerneldefsError
@@ -160,6 +160,7 @@ def test_words_are_parsed_as_snakemake_parses_them() -> None:
     assert parse_words(words) == parse_config(words)
 
 
+@example("0\x1f")
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12))
 def test_any_word_ends_in_settings_or_in_a_sentence(text: str) -> None:
     for key in ("model", "revision", "tp_list", "skip_existing", "hardware"):
