@@ -30,6 +30,7 @@ HARMLESS = frozenset(
         "kv_seq_lens_cpu",
         "launch_with_pdl",
         "layout_code",
+        "local_num_experts",  # repeats the axis num_local_experts
         "lse",
         "max_kv_len",
         "max_q_len",
@@ -57,10 +58,14 @@ HARMLESS = frozenset(
         "workspace_buffer",
     ]
 )
-# Arguments that choose among a function's templates or repeat an axis; FlashInfer's dispatch has
-# read them (flashinfer/trace/templates/moe.py, 0.6.18).
-DISPATCHED = frozenset({"local_num_experts", "routing_method_type"})
+# Prefix -> arguments that chose this template among the function's; FlashInfer's dispatch has read
+# them (flashinfer/trace/templates/moe.py, 0.6.18).
+DISPATCHED = {
+    "moe_fp4_block_scale": frozenset({"routing_method_type"}),
+    "moe_fp8_block_scale": frozenset({"routing_method_type"}),
+}
 
+TENSOR = "a tensor"
 _NONE: tuple[Any, ...] = (None,)
 _ONE: tuple[Any, ...] = (None, 1, 1.0)
 _OFF: tuple[Any, ...] = (None, False)
@@ -105,6 +110,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "q_scale": _ONE,
     "return_lse_base_on_e": _OFF,
     "return_valid": _OFF,
+    "routing_method_type": (None, 0),  # RoutingMethodType.Default, which single templates compute
     "sinks": _NONE,
     "skip_softmax_threshold_scale_factor": _NONE,
     "sparse_mla_top_k": (None, 0),
@@ -142,20 +148,26 @@ def require_modelled(evidence: Evidence) -> None:
     call, template = evidence.call, evidence.template
     known = {*template.inputs, *template.axes, *(evidence.param(key) for key in template.inputs)}
     known |= {slot.param or key for key, slot in template.outputs.items()}
-    known |= HARMLESS | DISPATCHED | VARIANT_ARGUMENTS | evidence.understood
-    for name in (*call.tensors, *call.scalars):
+    known |= HARMLESS | VARIANT_ARGUMENTS | evidence.understood
+    known |= {n for start, names in DISPATCHED.items() if _starts(evidence, start) for n in names}
+    for name, value in (*dict.fromkeys(call.tensors, TENSOR).items(), *call.scalars.items()):
         base = name.partition("#")[0]
         if base not in known:
-            _require_neutral(evidence, base, call.scalars.get(name, "<tensor>"), "argument")
+            _require_neutral(evidence, base, value, "argument")
     for name in PLAN_NEUTRAL:
         if call.plan and name in call.plan:
             _require_neutral(evidence, name, call.plan[name], "plan() argument")
 
 
+def _starts(evidence: Evidence, prefix: str) -> bool:
+    return evidence.prefix.startswith(prefix)
+
+
 def _require_neutral(evidence: Evidence, name: str, value: Any, what: str) -> None:
     allowed = NEUTRAL.get(name, _NONE)
-    if isinstance(value, dict) or not any(value is a or _equal(value, a) for a in allowed):
-        shown = "<tensor>" if isinstance(value, dict) else repr(value)
+    tensor = isinstance(value, dict) or value is TENSOR
+    if tensor or not any(value is a or _equal(value, a) for a in allowed):
+        shown = TENSOR if tensor else repr(value)
         raise Quarantine(
             "argument-not-modelled",
             f"{evidence.call.op} was called with {what} {name}={shown}, which the template "

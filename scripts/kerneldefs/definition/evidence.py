@@ -105,7 +105,7 @@ def axis_values(evidence: Evidence) -> dict[str, int]:
     """
     values: dict[str, int] = {}
     for name, axis in evidence.template.axes.items():
-        scalar = evidence.scalar(name)
+        scalar = evidence.scalar(evidence.param(name))
         if axis.value is not None:
             values[name] = axis.value
         elif axis.const and isinstance(scalar, int) and not isinstance(scalar, bool):

@@ -31,7 +31,7 @@ _SYNONYMS = {
 VOCABULARY = re.compile(
     r"(fi_api:flashinfer(\.\w+)+|status:(verified|unverified|experimental|reference)"
     r"|model:[a-z0-9][a-z0-9._-]*|quantization:[a-z0-9][a-z0-9_.-]*|tp:[1-9]\d*|ep:[1-9]\d*"
-    r"|stage:(prefill|decode|comm)|backend:[a-z0-9_-]+|fused|mla|sparse|moe:\w+|layout:\w+)"
+    r"|stage:(prefill|decode|comm)|backend:[a-z0-9_-]+|fused|mla|sparse(:\w+)?|moe(:\w+)?|layout:\w+)"
 )
 
 # Const axes whose size depends on how the model is split, and by what.

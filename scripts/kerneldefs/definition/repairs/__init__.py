@@ -39,6 +39,11 @@ REPAIRS: tuple[Repair, ...] = (
         text.replace_reference,
     ),
     Repair(
+        "helpers",
+        f"{_DUMPER} renders only the helpers that a reference lists",
+        text.inline_helpers,
+    ),
+    Repair(
         "cache-layout",
         f"{_ATTENTION} declares one order of the KV cache's axes; callers choose kv_layout",
         shape.order_cache_axes,
@@ -117,11 +122,6 @@ REPAIRS: tuple[Repair, ...] = (
         "logical-weights",
         "templates do not say that their kernels take shuffled weights (0.6.18)",
         text.describe_weights,
-    ),
-    Repair(
-        "helpers",
-        f"{_DUMPER} renders only the helpers that a reference lists",
-        text.inline_helpers,
     ),
     Repair(
         "run",

@@ -80,14 +80,16 @@ def set_const_axes(draft: Draft, evidence: Evidence) -> Draft:
             continue
         if name in seen:
             axis["value"] = seen[name]
-        elif name in evidence.template.axes and _is_needed(name, result, evidence):
+        elif _is_needed(name, result, evidence):
             raise Quarantine("axis-value", f"nothing in the call tells the const axis {name}")
         axis.update({k: axis.pop(k) for k in AXIS_KEYS if k in axis})
     return result
 
 
 def _is_needed(name: str, draft: Draft, evidence: Evidence) -> bool:
-    axis = evidence.template.axes[name]
+    axis = evidence.template.axes.get(name)
+    if axis is None or not axis.const:
+        return False  # declared or fixed by a repair, which derived its size
     return name in used_axes(draft) or axis.abbrev != ""
 
 
@@ -137,9 +139,21 @@ def drop_unused_axes(draft: Draft, evidence: Evidence) -> Draft:
 
 
 def fix_output_axes(draft: Draft, evidence: Evidence) -> Draft:
-    """Quarantine a var axis that only outputs have: nothing could bind it before a run."""
+    """Fix the size of a var axis that only outputs have, where a const axis tells it.
+
+    Nothing could bind it before a run otherwise, which is a quarantine.
+    """
+    result = copied(draft)
     inputs = {dim for spec in draft["inputs"].values() for dim in spec["shape"] or ()}
     for name in used_axes(draft):
-        if draft["axes"][name]["type"] == "var" and name not in inputs:
+        axis = result["axes"][name]
+        if axis["type"] == "const" or name in inputs:
+            continue
+        try:
+            axis.update(_derived(name, draft, axis_values(evidence)))
+        except Quarantine:
+            axis["type"] = "var"
+        if axis["type"] == "var":
             raise Quarantine("output-axis", f"the var axis {name} is in outputs only")
-    return draft
+        result["axes"][name] = {key: axis[key] for key in AXIS_KEYS if key in axis}
+    return result
