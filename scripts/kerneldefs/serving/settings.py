@@ -76,8 +76,9 @@ class Settings:
             if value == _value(key, None):
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            if key not in NUMBER_LISTS and not isinstance(_parse_value(text), str | bool):
-                text = f"!!str {text}"
+            typed = key in NUMBER_LISTS or isinstance(value, bool)
+            if not typed and _parse_value(text) != text:
+                text = f"!!str {text}"  # a name that reads as a number
             words.append(shlex.quote(f"{key}={text}"))
         return words
 

@@ -41,6 +41,7 @@ BAD = [
     ({"model": 7}, "model takes"),
     ({"model": []}, "model takes"),
     ({"model": "a,"}, "model takes"),
+    ({"model": "a: b"}, "model takes"),
     ({"tp_list": 0}, "tp_list takes positive whole numbers"),
     ({"tp_list": "4;8"}, "tp_list takes"),
     ({"tp_list": True}, "tp_list takes"),
