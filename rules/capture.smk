@@ -23,7 +23,7 @@ rule capture:
         gpu=lambda wildcards: RUN.gpus(wildcards.model, wildcards.cfg),
         mem_mb=1500,
     params:
-        model_config=lambda wildcards: RUN.plans[wildcards.model].model_config,
+        model_config=lambda wildcards: RUN.model_config(wildcards.model),
         backend=RUN.backend,
         code=planning.code_digest("capture"),
         versions=planning.versions(),

@@ -1,6 +1,6 @@
 """Fail where a run's report has an error: validating succeeds, so that its report is kept.
 
-    python scripts/check.py results/kimi-k2-instruct/report.json
+python scripts/check.py results/kimi-k2-instruct/report.json
 """
 
 from __future__ import annotations

@@ -63,6 +63,15 @@ class Run:
         """Return one serving config."""
         return next(config for config in self.plans[model].configs if config.id == cfg)
 
+    def model_config(self, model: str) -> str:
+        """Return the directory with a model's config.json, relative where it can be.
+
+        It is a param: an absolute path would rerun everything in a project that was moved.
+        """
+        path = self.plans[model].model_config.resolve()
+        here = Path.cwd().resolve()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
     def config_text(self, model: str, cfg: str) -> str:
         """Return a config's file content: the same text as long as the config is the same."""
         return canonical_json(self.config(model, cfg).to_json())
