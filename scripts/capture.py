@@ -29,15 +29,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Capture; 0 when something was captured or SGLang's refusal was written down."""
+    """Capture, in this architecture's worker where the environment names an owner for one."""
     options = parser().parse_args()
-    from kerneldefs.capture.run import capture
+    from kerneldefs.capture.run import capture_file
+    from kerneldefs.capture.worker import run_in_worker
     from kerneldefs.serving.config import ServingConfig
 
-    config = ServingConfig.load(options.config)
-    summary = capture(config, options.model_config, options.out, options.backend)
-    print(f"{config.id}: {summary['status']} {summary['reason']}".strip())
-    return 0
+    arguments = [str(options.config), str(options.model_config), str(options.out), options.backend]
+    code = None
+    if options.backend == "simulate":
+        code = run_in_worker(ServingConfig.load(options.config).arch, arguments)
+    return capture_file(*arguments) if code is None else code
 
 
 if __name__ == "__main__":

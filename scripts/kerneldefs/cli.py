@@ -11,17 +11,20 @@ from kerneldefs.errors import KerneldefsError
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command's `main` and exit with its code (None is 0); a KerneldefsError exits with 1.
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Run a command's `main` and return its code (None is 0); a KerneldefsError is 1.
 
-    Only the error's one line is printed, to stderr. Any other exception is a bug and keeps its
-    traceback.
+    Only the error's one line is printed, to stderr. Any other exception is a bug and is passed on.
     """
     try:
-        code = main() or 0
+        return main() or 0
     except KerneldefsError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = 1
+        return 1
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    sys.exit(code)
+        return INTERRUPTED
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command's `main` and exit with its code; a bug keeps its traceback."""
+    sys.exit(exit_code(main))

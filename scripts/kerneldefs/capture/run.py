@@ -22,6 +22,14 @@ from kerneldefs.serving.modelconfig import materialise
 _REFUSALS = (ValueError, AssertionError, NotImplementedError)
 
 
+def capture_file(config_file: str, model_config: str, out: str, backend: str) -> int:
+    """Capture the config in a file and say how it went; 0 for a capture and for a refusal."""
+    config = ServingConfig.load(Path(config_file))
+    summary = capture(config, Path(model_config), Path(out), backend)
+    print(f"{config.id}: {summary['status']} {summary['reason']}".strip(), flush=True)
+    return 0
+
+
 def capture(config: ServingConfig, model_config: Path, out: Path, backend: str) -> dict[str, Any]:
     """Capture `config` into the directory `out`, whole or not at all; returns capture.json's data.
 
@@ -36,7 +44,7 @@ def capture(config: ServingConfig, model_config: Path, out: Path, backend: str) 
     with replaced_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         cut = _model_for_sglang(config, model_config, model)
-        summary = _simulate(config, model, folder, Path(scratch) / "workspace")
+        summary = _simulate(config, model, folder)
         summary |= {
             "backend": backend,
             "kerneldefs": kerneldefs.__version__,
@@ -57,11 +65,11 @@ def _model_for_sglang(config: ServingConfig, model_config: Path, model: Path) ->
     return cut
 
 
-def _simulate(config: ServingConfig, model: Path, folder: Path, workspace: Path) -> dict[str, Any]:
+def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any]:
     from kerneldefs.capture.simulate import session
 
     try:
-        found = session.capture(config, model, folder, workspace)
+        found = session.capture(config, model, folder)
     except _REFUSALS as error:
         if not _raised_by_sglang(error):
             raise

@@ -118,7 +118,7 @@ def _properties(arch: Arch) -> types.SimpleNamespace:
     )
 
 
-def _queries(arch: Arch, gpus: int) -> dict[str, Any]:
+def _queries(arch: Arch) -> dict[str, Any]:
     """Functions of torch.cuda that answer a question."""
     properties = _properties(arch)
     total = arch.memory_gib << 30
@@ -127,7 +127,6 @@ def _queries(arch: Arch, gpus: int) -> dict[str, Any]:
         "is_available": lambda: True,
         "is_initialized": lambda: True,
         "_is_compiled": lambda: True,
-        "device_count": lambda: gpus,
         "current_device": lambda: 0,
         "get_device_capability": lambda *a, **k: (arch.major, arch.minor),
         "get_device_properties": lambda *a, **k: properties,
@@ -181,9 +180,16 @@ def _install_device_guard() -> None:
     registry[_CUDA_SLOT] = registry[_META_SLOT]
 
 
-def install(arch: Arch, gpus: int) -> types.SimpleNamespace:
-    """Pretend that `gpus` GPUs of `arch` are there; returns their device properties."""
-    for name, function in _queries(arch, gpus).items():
+def set_count(gpus: int) -> None:
+    """Pretend that there are so many GPUs."""
+    torch.cuda.device_count = lambda: gpus
+    torch.cuda.default_generators = (_DefaultGenerator(),) * gpus
+
+
+def install(arch: Arch) -> types.SimpleNamespace:
+    """Pretend that GPUs of `arch` are there, one for now; returns their device properties."""
+    set_count(1)
+    for name, function in _queries(arch).items():
         setattr(torch.cuda, name, function)
     for name in _NOTHING:
         setattr(torch.cuda, name, _nothing)
@@ -191,7 +197,6 @@ def install(arch: Arch, gpus: int) -> types.SimpleNamespace:
         setattr(torch.cuda, name, _context)
     for name, cls in _CLASSES.items():
         setattr(torch.cuda, name, cls)
-    torch.cuda.default_generators = (_DefaultGenerator(),) * gpus
     torch.Generator = _CpuGenerator
     torch.Tensor.pin_memory = lambda self, *a, **k: self
     torch.Tensor.is_pinned = lambda self, *a, **k: False

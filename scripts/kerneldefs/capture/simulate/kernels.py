@@ -114,8 +114,8 @@ def _package_folder() -> Path:
     spec = importlib.util.find_spec("sgl_kernel")
     if spec is None or not spec.submodule_search_locations:
         raise KerneldefsError(
-            "the package sgl_kernel is not installed; run `make setup`, which installs its Python "
-            "files and operator schemas"
+            "the package sgl_kernel is not installed; run `make install`, which installs its "
+            "Python files and operator schemas"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
@@ -124,7 +124,7 @@ def _schemas(folder: Path) -> list[str]:
     path = folder / SCHEMAS_FILE
     if not path.exists():
         raise KerneldefsError(
-            f"{path} is missing; run `make setup`, which reads the operator schemas out of the "
+            f"{path} is missing; run `make install`, which reads the operator schemas out of the "
             "kernel package"
         )
     return [re.sub(r"\s+", " ", line) for line in path.read_text().splitlines() if line.strip()]

@@ -89,8 +89,22 @@ def install_kernels() -> None:
     compiling.load_jit = _load_jit
 
 
+def _on_host(function: Any) -> Any:
+    """The same function computed from a host copy: it reads a pretended tensor value by value."""
+
+    def call(physical_to_logical_map: Any, *args: Any, **kwargs: Any) -> Any:
+        found = function(physical_to_logical_map.cpu(), *args, **kwargs)
+        return found.to(physical_to_logical_map.device)
+
+    return call
+
+
 def install(tp: int) -> None:
     """Replace communication between ranks: all of them are on one node with room for workspaces."""
+    experts: Any = importlib.import_module("sglang.srt.eplb.expert_location")
+    experts._compute_logical_to_all_physical_map = _on_host(
+        experts._compute_logical_to_all_physical_map
+    )
     nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
     fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")
