@@ -138,3 +138,13 @@ def test_settings_that_do_not_go_together(
 def test_a_directory_has_no_revision(book: tuple[CookbookModel, ...], tmp_path: Path) -> None:
     with pytest.raises(KerneldefsError, match="has no revisions"):
         targets(book, model=str(write_model(tmp_path, {})), revision="r")
+
+
+def test_an_older_name_continues_once(tmp_path: Path) -> None:
+    files = {
+        "v0.5.6/a.yaml": [model("Old", "o/m", HARDWARE), model("M-FP8", "o/m", HARDWARE)],
+        "v0.5.8/a.yaml": [model("M", "o/m", HARDWARE), model("M-FP8", "o/m", HARDWARE)],
+    }
+    found = targets(load_cookbook(write_cookbook(tmp_path, files)), model="o/m")
+    older = {target.slug: [m.slug for m in target.older] for target in found}
+    assert older == {"m": ["old"], "m-fp8": ["m-fp8"]}
