@@ -4,12 +4,14 @@ The cookbook and each model's config.json must be on disk before the jobs are kn
 is fetched here, except in a dry run; scripts/fetch.py does the same by hand.
 """
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from kerneldefs import workflow as planning
+from kerneldefs.capture import worker
 from kerneldefs.errors import KerneldefsError
 
 try:
@@ -19,6 +21,10 @@ try:
     )
 except KerneldefsError as error:
     raise SystemExit(f"error: {error}") from None
+
+# Captures on this machine share a worker for each architecture, which ends with this process.
+if workflow.is_main_process:
+    os.environ[worker.OWNER] = worker.owner_here()
 
 shell.prefix(planning.shell_prefix(workflow.deployment_settings.deployment_method))
 
