@@ -1,5 +1,4 @@
 import pytest
-
 from kerneldefs.cli import INTERRUPTED, run
 from kerneldefs.errors import KerneldefsError
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import (
     canonical_json,

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from kerneldefs.serving.settings import ROOT
 
 from .make import MOE, write_model

@@ -2,7 +2,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from kerneldefs.serving.configid import MAX_LENGTH, config_ids
 from kerneldefs.serving.modelconfig import ModelConfig
 from kerneldefs.serving.variants import Variant

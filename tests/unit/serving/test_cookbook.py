@@ -7,7 +7,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.cookbook import load_cookbook, read_file, slug_of
 from kerneldefs.serving.settings import ROOT

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving import hub
 from kerneldefs.serving.config import ServingConfig

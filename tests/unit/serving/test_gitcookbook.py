@@ -3,7 +3,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.cookbook import load_cookbook
 from kerneldefs.serving.gitcookbook import git_cookbook

@@ -1,5 +1,4 @@
 import pytest
-
 from kerneldefs.serving.hardware import DEFAULT_HARDWARE, HARDWARE, Hardware, find_hardware
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.hub import cache_folder, cached, fetch
 

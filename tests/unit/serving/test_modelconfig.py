@@ -3,7 +3,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.modelconfig import ModelConfig, materialise, read_model_config
 from kerneldefs.serving.select import BUNDLED, bundled_models

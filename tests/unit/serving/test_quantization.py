@@ -1,7 +1,6 @@
 from typing import Any
 
 import pytest
-
 from kerneldefs.serving.quantization import quantization_of
 
 

@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.cookbook import CookbookModel, load_cookbook
 from kerneldefs.serving.select import Target, select

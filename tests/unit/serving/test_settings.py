@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.settings import (
     CONFIG_FILE,

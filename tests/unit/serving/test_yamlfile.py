@@ -4,7 +4,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving import yamlfile
 from kerneldefs.serving.yamlfile import MAX_BYTES, load_yaml, parse_yaml
