@@ -69,10 +69,15 @@ def public_api(path: str) -> str:
 
 
 def upstream_tags(tags: Iterable[str]) -> list[str]:
-    """Return FlashInfer's tags with public API paths and unproven claims withdrawn, sorted."""
+    """Return FlashInfer's tags with public API paths and unproven claims withdrawn, sorted.
+
+    Its model tags name a family that a kernel was made for; ours name the model that called it.
+    """
     renewed = set()
     for tag in tags:
         kind, _, value = tag.partition(":")
+        if kind == "model":
+            continue
         renewed.add(f"fi_api:{public_api(value)}" if kind == "fi_api" else _SYNONYMS.get(tag, tag))
     return sorted(filter(None, renewed))
 

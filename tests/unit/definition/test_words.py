@@ -108,7 +108,7 @@ def test_an_epsilon_other_than_the_templates_is_a_suffix() -> None:
 
 def test_api_tags_are_public_and_nothing_is_verified_yet() -> None:
     assert upstream_tags(
-        ["fi_api:flashinfer.mla._core.X.run", "status:verified", "stage:decode", ""]
+        ["fi_api:flashinfer.mla._core.X.run", "status:verified", "stage:decode", "model:gemma", ""]
     ) == ["fi_api:flashinfer.mla.X.run", "stage:decode", "status:unverified"]
     assert public_api("flashinfer.norm.rmsnorm") == "flashinfer.norm.rmsnorm"
     assert public_api("flashinfer.fused_moe.core.f") == "flashinfer.fused_moe.f"
