@@ -28,9 +28,7 @@ rule capture:
         code=planning.code_digest("capture"),
         versions=planning.versions(),
     shell:
-        "python scripts/capture.py {input:q}"
+        "bash scripts/logged.sh {log:q} python scripts/capture.py {input:q}"
         " --model-config {params.model_config:q}"
         " --backend {params.backend:q}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
-        " && tail -n 1 {log:q}"

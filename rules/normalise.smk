@@ -23,7 +23,5 @@ rule normalise:
     params:
         code=planning.code_digest("normalise"),
     shell:
-        "python scripts/normalise.py {input.config:q} {input.dump:q}"
+        "bash scripts/logged.sh {log:q} python scripts/normalise.py {input.config:q} {input.dump:q}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
-        " && tail -n 1 {log:q}"

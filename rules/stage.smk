@@ -29,11 +29,9 @@ rule stage:
         dataset=planning.tree_state(RUN.settings.dataset),
         code=planning.code_digest("stage"),
     shell:
-        "python scripts/stage.py {input:q}"
+        "bash scripts/logged.sh {log:q} python scripts/stage.py {input:q}"
         " --model {wildcards.model:q}"
         " --out {params.folder:q}/definitions"
         " --manifest {output.manifest:q}"
         " {params.options:q}"
-        " > {log:q} 2>&1"
-        " && tail -n 1 {log:q}"
         " && printf '%s' {params.state:q} > {output.state:q}"

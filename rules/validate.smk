@@ -49,4 +49,4 @@ rule check:
     conda:
         "../environment.yml"
     shell:
-        "python scripts/check.py {input:q}" " > {log:q} 2>&1" " && tail -n 1 {log:q}"
+        "bash scripts/logged.sh {log:q} python scripts/check.py {input:q}"
