@@ -18,8 +18,10 @@ from kerneldefs.files import read_json, replaced_directory, write_json
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import materialise
 
-# How SGLang says that it will not serve a model this way: raised in its own code, with a sentence.
+# How SGLang says that it will not serve a model this way: raised in its own code, with a sentence,
+# or in the library's that it reads a config.json with.
 _REFUSALS = (ValueError, AssertionError, NotImplementedError)
+_REFUSERS = {"sglang": "SGLang", "transformers": "transformers"}
 
 
 def capture_file(config_file: str, model_config: str, out: str, backend: str) -> int:
@@ -71,11 +73,12 @@ def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any
     try:
         found = session.capture(config, model, folder)
     except _REFUSALS as error:
-        if not _raised_by_sglang(error):
+        refuser = _refuser(error)
+        if refuser is None:
             raise
         traceback.print_exc()
         shutil.rmtree(folder / "rank0")  # what was seen before the refusal is no capture
-        return {"status": "refused", "reason": f"SGLang: {_sentence(error)}"}
+        return {"status": "refused", "reason": f"{refuser}: {_sentence(error)}"}
     if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
         raise KerneldefsError(
             f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and "
@@ -86,14 +89,18 @@ def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any
 
 def _sentence(error: BaseException) -> str:
     """What an error says, in one line; a bare assertion says what it asserts and where."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split("\n\n")[0].split())  # advice follows after an empty line
     if text:
         return text
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
 
 
-def _raised_by_sglang(error: BaseException) -> bool:
-    """Whether the error was raised in SGLang's own code, rather than somewhere below it."""
+def _refuser(error: BaseException) -> str | None:
+    """Whose own code raised the error: the engine's, or the library's that reads its configs.
+
+    None for an error from somewhere below them, which is a failure of the capture.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and "/sglang/" in frames[-1].filename.replace("\\", "/")
+    parts = Path(frames[-1].filename).parts if frames else ()
+    return next((name for folder, name in _REFUSERS.items() if folder in parts), None)

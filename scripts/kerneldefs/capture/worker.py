@@ -175,13 +175,13 @@ def _capture(connection: socket.socket) -> None:
         request = json.loads(message)
         os.chdir(request["cwd"])
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
-        code = exit_code(lambda: capture_file(*request["arguments"]))
+        try:
+            code = exit_code(lambda: capture_file(*request["arguments"]))
+        except Exception:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         connection.sendall(str(code).encode())
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
     finally:
         # Not sys.exit: what the parent would clean up at its end is not this process's to clean.
         os._exit(code)
