@@ -1,9 +1,9 @@
 """Check definitions, and report what a run staged, repaired, put aside and left out.
 
-    python scripts/validate.py DATASET/definitions
+    python scripts/validate.py DATASET
 
-checks any folder of definitions and exits 1 where one has an error. With the other options it
-also writes the report of one model's run; the report is written before the exit.
+checks any dataset, or folder of definitions, and exits 1 where one has an error. With the other
+options it also writes the report of one model's run; the report is written before the exit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("definitions", type=Path, help="folder of {op_type}/{name}.json files")
+    arguments.add_argument("definitions", type=Path, help="dataset, or its definitions folder")
     arguments.add_argument(
         "--op-types", default="", metavar="A,B", help="check these op_types only"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.dataset.tree import Entry, fingerprint, read_tree
+from kerneldefs.definition.candidates import DEFINITIONS_FOLDER
 from kerneldefs.definition.checks import ERROR, Finding, Subject, run_checks
 from kerneldefs.errors import KerneldefsError
 
@@ -29,10 +30,14 @@ class Checked:
 def check_tree(
     folder: Path, op_types: Collection[str] = (), names: Collection[str] = ()
 ) -> list[Checked]:
-    """Check every definition below a folder, or those of some op_types or names only."""
+    """Check every definition below a folder, or those of some op_types or names only.
+
+    The root of a dataset may be given instead of its definitions folder.
+    """
     if not folder.is_dir():
         raise KerneldefsError(f"{folder}: no such directory; give a folder of definitions")
-    checked = [check_entry(entry) for entry in read_tree(folder)]
+    below = folder / DEFINITIONS_FOLDER
+    checked = [check_entry(entry) for entry in read_tree(below if below.is_dir() else folder)]
     twice = _twice(checked)
     found = []
     for item in checked:

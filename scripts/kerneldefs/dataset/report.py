@@ -71,6 +71,9 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
     if inputs.manifest:
         found += check_manifest(inputs.definitions, manifest)
         found += _losses(report, candidates, captures)
+    elif not checked:
+        message = "there is nothing to check; give DATASET or DATASET/definitions"
+        found.append((str(inputs.definitions), Finding("empty", ERROR, message)))
     report["errors"] = [_finding(*pair) for pair in found if pair[1].severity == ERROR]
     report["warnings"] = [_finding(*pair) for pair in found if pair[1].severity != ERROR]
     report["ok"] = not report["errors"]

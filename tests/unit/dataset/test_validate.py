@@ -46,9 +46,23 @@ def test_any_error_fails_and_is_named(tmp_path: Path) -> None:
 def test_only_some_can_be_checked(tmp_path: Path) -> None:
     write_definition(tmp_path, {**norm(), "extra": 1})
     write_definition(tmp_path, sampling())
-    assert validate(tmp_path, "--op-types", "sampling").returncode == 0
-    assert validate(tmp_path, "--definitions", "top_k_top_p_sampling_v100").returncode == 0
+    for words in (("--op-types", "sampling"), ("--definitions", "top_k_top_p_sampling_v100")):
+        done = validate(tmp_path, *words)
+        assert (done.returncode, done.stdout[:21]) == (0, "passed: 1 definitions")
     assert validate(tmp_path, "--definitions", "rmsnorm_h64").returncode == 1
+
+
+def test_nothing_to_check_is_an_error(tmp_path: Path) -> None:
+    assert "[empty] there is nothing to check" in validate(tmp_path).stdout
+    write_definition(tmp_path, norm())
+    assert validate(tmp_path, "--definitions", "rmsnorm_h65").returncode == 1
+
+
+def test_the_root_of_a_dataset_will_do(tmp_path: Path) -> None:
+    write_definition(tmp_path / "definitions", norm())
+    (tmp_path / "workloads").mkdir()
+    (tmp_path / "workloads/other.json").write_text("{}")
+    assert validate(tmp_path).stdout.startswith("passed: 1 definitions, 0 errors")
 
 
 def test_json_is_for_machines(tmp_path: Path) -> None:
