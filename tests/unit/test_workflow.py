@@ -1,0 +1,185 @@
+"""What the Snakefile asks of the library."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kerneldefs import workflow
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import write_json
+from kerneldefs.serving.config import ServingConfig
+
+LLAMA = {"model": "llama-3.1-8b", "hardware": "H200"}
+
+
+@pytest.fixture(scope="module")
+def run() -> workflow.Run:
+    return workflow.load(LLAMA, may_fetch=False)
+
+
+def test_paths_of_configs_and_models(run: workflow.Run) -> None:
+    ids = [config.id for config in run.plans["llama-3.1-8b"].configs]
+    assert len(ids) == 2
+    assert run.per_config("dumps") == [f"results/llama-3.1-8b/dumps/{one}" for one in ids]
+    assert run.per_config("configs/{cfg}.json", ["llama-3.1-8b"])[0].endswith(f"/{ids[0]}.json")
+    assert run.per_model("a", "b") == ["results/llama-3.1-8b/a", "results/llama-3.1-8b/b"]
+
+
+def test_config_text_is_the_config(run: workflow.Run) -> None:
+    config = run.plans["llama-3.1-8b"].configs[0]
+    text = run.config_text("llama-3.1-8b", config.id)
+    assert ServingConfig.from_json(json.loads(text)) == config
+    assert text == workflow.load(LLAMA, may_fetch=False).config_text("llama-3.1-8b", config.id)
+
+
+def test_simulated_captures_ask_for_no_gpu(run: workflow.Run) -> None:
+    config = run.plans["llama-3.1-8b"].configs[0]
+    assert run.backend == "simulate"
+    assert run.gpus("llama-3.1-8b", config.id) == 0
+
+
+def test_model_config_is_relative_where_it_can_be(
+    run: workflow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(workflow.SCRIPTS.parent)
+    assert run.model_config("llama-3.1-8b") == "config/models/llama-3.1-8b"
+    monkeypatch.chdir(tmp_path)
+    assert Path(run.model_config("llama-3.1-8b")).is_absolute()
+
+
+def test_stage_options_say_what_differs_from_the_default(run: workflow.Run) -> None:
+    assert run.stage_options() == []
+    settings = {"dataset": "some where", "skip_existing": False, "op_types": "gemm,moe"}
+    other = workflow.load(LLAMA | settings, may_fetch=False)
+    assert other.stage_options() == [
+        "--dataset",
+        "some where",
+        "--no-skip-existing",
+        "--op-types",
+        "gemm,moe",
+    ]
+
+
+def test_engine_is_refused() -> None:
+    with pytest.raises(KerneldefsError, match="use simulate or auto"):
+        workflow.load(LLAMA | {"backend": "engine"}, may_fetch=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "dry"),
+    [
+        (["-n"], True),
+        (["-pn", "--cores", "2"], True),
+        (["--dry-run"], True),
+        (["--dryrun"], True),
+        (["--cores", "2", "--config", "model=n"], False),
+        (["--notemp", "-p"], False),
+        ([], False),
+    ],
+)
+def test_dry_runs_are_recognised(words: list[str], dry: bool) -> None:
+    assert workflow.is_dry_run(words) is dry
+
+
+def test_shell_commands_run_snakemakes_own_python() -> None:
+    prefix = workflow.shell_prefix([]).format()  # Snakemake formats it
+    done = subprocess.run(
+        ["bash", "-c", f"{prefix}python -c 'import sys; print(sys.prefix)'"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == sys.prefix
+    assert "PATH" not in workflow.shell_prefix(["conda"])
+    for methods in ([], ["conda"]):
+        command = f"{workflow.shell_prefix(methods).format()}false | true; echo survived"
+        assert subprocess.run(["bash", "-c", command], check=False).returncode != 0
+
+
+def test_shell_prefix_survives_odd_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/odd {folder}/bin/python")
+    words = shlex.split(workflow.shell_prefix([]).format())
+    assert "PATH=/odd {folder}/bin:$PATH;" in words
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    for name in workflow.CODE["normalise"][1:]:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "normalise.py").write_text("one")
+    (tmp_path / "kerneldefs/definition/table.json").write_text("{}")
+    return tmp_path
+
+
+def test_code_digest_changes_with_the_code_only(code: Path) -> None:
+    before = workflow.code_digest("normalise", code)
+    (code / "stage.py").write_text("not this stage's")
+    (code / "kerneldefs/definition/__pycache__").mkdir()
+    (code / "kerneldefs/definition/__pycache__/table.pyc").write_bytes(b"x")
+    assert workflow.code_digest("normalise", code) == before
+    (code / "kerneldefs/definition/table.json").write_text("{ }")
+    assert workflow.code_digest("normalise", code) != before
+
+
+def test_code_that_does_not_exist_is_a_mistake_of_ours() -> None:
+    for stage, names in workflow.CODE.items():
+        existing = [name for name in names if (workflow.SCRIPTS / name).exists()]
+        assert f"{stage}.py" in existing
+        assert workflow.code_digest(stage)
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    """A model's results with one staged file."""
+    path = tmp_path / "definitions/gemm/a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    sha = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    write_json(tmp_path / "manifest.json", {"files": {"gemm/a.json": {"sha256": sha, "size": 2}}})
+    (tmp_path / "staged").write_text("new")
+    return tmp_path
+
+
+def test_staged_state_is_what_was_written_down_while_nothing_changed(staged: Path) -> None:
+    (staged / "staged").write_text("a word")
+    assert workflow.staged_state(staged) == "a word"
+    (staged / "definitions/gemm/own.json").write_text("never staged")
+    assert workflow.staged_state(staged) == "a word"
+
+
+@pytest.mark.parametrize("text", [None, "{ }"])
+def test_each_damage_makes_a_word_of_its_own(staged: Path, text: str | None) -> None:
+    words = ["new"]
+    path = staged / "definitions/gemm/a.json"
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+        words.append(workflow.staged_state(staged))
+        path.write_text("{}")  # what the stage job does
+        (staged / "staged").write_text(words[-1])
+        assert workflow.staged_state(staged) == words[-1]
+    assert len(set(words)) == 4
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_without_a_usable_manifest_everything_is_new(staged: Path, content: str | None) -> None:
+    (staged / "manifest.json").unlink()
+    if content is not None:
+        (staged / "manifest.json").write_text(content)
+    assert workflow.staged_state(staged) == "new"
+
+
+def test_tree_state_follows_the_dataset(tmp_path: Path) -> None:
+    assert workflow.tree_state(None) == ""
+    empty = workflow.tree_state(tmp_path)
+    (tmp_path / "definitions/gemm").mkdir(parents=True)
+    (tmp_path / "definitions/gemm/a.json").write_text("{}")
+    one = workflow.tree_state(tmp_path)
+    assert len({empty, one, ""}) == 3
+    assert workflow.tree_state(tmp_path) == one
