@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2] / "scripts")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[2] / "scripts")]
 
 
 def without_compiled_parts() -> None:
@@ -47,7 +47,7 @@ def arguments(call: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Dump every case."""
-    from cases import CASES
+    from definition.cases import CASES
 
     without_compiled_parts()
     from kerneldefs.capture.facts import describe

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from kerneldefs.definition.draft import Quarantine
 
-from .cases import BF16, fact
+from .calls import BF16, fact
 from .conftest import Dump
 
 Dumps = Callable[[str], Dump]

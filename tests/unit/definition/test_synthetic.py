@@ -1,87 +1,14 @@
-"""Defects that need a template of their own to show: made by hand, with references of ours."""
+"""Defects of axes, outputs and binding that need a template of their own to show."""
 
 from __future__ import annotations
 
-import ast
-from typing import Any
-
 import pytest
-from kerneldefs.capture.record import Axis, KernelCall, Slot, Template, TensorFact
+from kerneldefs.capture.record import Axis
 from kerneldefs.definition.checks import Subject, errors, run_checks
-from kerneldefs.definition.draft import Draft, Quarantine
-from kerneldefs.definition.repair import repair
+from kerneldefs.definition.draft import Quarantine
 
-from .cases import BF16, fact
-
-API = "flashinfer.made.up"
-
-
-class Made:
-    """A made-up operator: two tensors by default, and whatever a test needs beside them."""
-
-    def __init__(self, reference: str, **slots: Any) -> None:
-        self.reference = reference
-        self.axes = {"n": Axis(False, None, None), "d": Axis(True, "d", None)}
-        self.inputs: dict[str, Slot] = {"x": Slot(("n", "d"), None, None, None, False)}
-        self.outputs: dict[str, Slot] = {"out": Slot(("n", "d"), None, None, None, False)}
-        self.tensors: dict[str, TensorFact] = {"x": fact(BF16, 3, 8)}
-        self.scalars: dict[str, Any] = {}
-        self.results: tuple[TensorFact, ...] = (fact(BF16, 3, 8),)
-        for name, value in slots.items():
-            setattr(self, name, {**getattr(self, name), **value})
-
-    def repaired(self) -> Draft:
-        """Dump and repair it."""
-        template = Template(
-            API, "made", "made_up", "", self.axes, self.inputs, self.outputs, (), True
-        )
-        call = KernelCall(
-            API,
-            self.tensors,
-            self.scalars,
-            self.results,
-            None,
-            {},
-            "decode",
-            "",
-            "made_up",
-            "t",
-            (),
-        )
-        return repair(self.dumped(), call, template).definition
-
-    def dumped(self) -> Draft:
-        """Return what FlashInfer would write."""
-
-        def spec(slot: Slot) -> dict[str, Any]:
-            shape = None if slot.dims is None else list(slot.dims)
-            return {"shape": shape, "dtype": slot.dtype or BF16}
-
-        return {
-            "name": "made_up",
-            "description": "Made up.",
-            "op_type": "made",
-            "tags": [f"fi_api:{API}"],
-            "axes": {k: {"type": "const" if a.const else "var"} for k, a in self.axes.items()},
-            "inputs": {name: spec(slot) for name, slot in self.inputs.items()},
-            "outputs": {name: spec(slot) for name, slot in self.outputs.items()},
-            "reference": self.reference,
-        }
-
-
-def tensor(*dims: str, param: str | None = None, place: int | None = None, **more: Any) -> Slot:
-    return Slot(dims, more.pop("dtype", None), param, place, more.pop("optional", False))
-
-
-def scalar(dtype: str = "float32", **more: Any) -> Slot:
-    return Slot(None, dtype, None, None, more.pop("optional", False))
-
-
-def run_of(definition: Draft) -> str:
-    """Return the source of a definition's run."""
-    tree = ast.parse(definition["reference"])
-    (run,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
-    return ast.unparse(run)
+from .calls import BF16, fact
+from .made import Made, run_of, scalar, tensor
 
 
 def test_inputs_are_passed_under_the_names_that_the_reference_takes() -> None:
