@@ -14,6 +14,7 @@ from typing import Any
 
 from kerneldefs.capture.simulate.arch import Arch, arch
 from kerneldefs.capture.simulate.ledger import LEDGER
+from kerneldefs.capture.simulate.releases import installed_release
 
 # What every capture imports sooner or later; a worker imports it once, before it forks.
 _COMMON = (
@@ -119,6 +120,7 @@ def pretence(name: str) -> Pretence:
     process can never turn to another one.
     """
     if not _MADE:
+        installed_release()  # refused before anything is imported
         _MADE.append(Pretence(arch(name)))
     if _MADE[0].arch.name != name:
         raise RuntimeError(f"this process pretends to be {_MADE[0].arch.name}, not {name}")

@@ -18,6 +18,7 @@ from kerneldefs.capture import probe
 from kerneldefs.capture.recorder import Recorder
 from kerneldefs.capture.simulate import sglang_patches
 from kerneldefs.capture.simulate.ledger import LEDGER
+from kerneldefs.capture.simulate.releases import installed_release
 from kerneldefs.errors import KerneldefsError, nearest
 
 
@@ -29,9 +30,7 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
     sglang_patches.install(tp)
     _check_names(ServerArgs, arguments)
     server_args = ServerArgs(**arguments)
-    if hasattr(server_args, "resolve_once"):
-        server_args.resolve_once()
-    _publish(one_batch, server_args)
+    installed_release().publish(one_batch, server_args)
     _quieten(one_batch)
     runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, 0)
     inner = runner.torch_runner
@@ -53,23 +52,6 @@ def _check_names(server_args: Any, arguments: dict[str, Any]) -> None:
         raise KerneldefsError(
             f"SGLang {version} has no server argument {name!r}{nearest(name, known)}"
         )
-
-
-def _publish(one_batch: Any, server_args: Any) -> None:
-    """Tell SGLang's layers, as its scheduler would, which arguments the process serves with."""
-    if hasattr(one_batch, "publish"):
-        world_rank = one_batch.spawn_world_rank(server_args, tp_rank=0, pp_rank=0)
-        ranks = one_batch.SpawnRanks(world_rank=world_rank, gpu_id=0)
-        one_batch.publish(server_args, role="scheduler", ranks=ranks)
-        shared: tuple[Any, ...] = ()
-    else:  # SGLang before 0.5.21
-        from sglang.srt.server_args import set_global_server_args_for_scheduler
-
-        set_global_server_args_for_scheduler(server_args)
-        shared = (server_args,)
-    one_batch.initialize_moe_config(*shared)
-    one_batch.initialize_fp8_gemm_config(*shared)
-    one_batch.initialize_fp4_gemm_config(*shared)
 
 
 def _quieten(one_batch: Any) -> None:

@@ -80,13 +80,9 @@ def _load_jit(name: Any = "unnamed", *args: Any, **kwargs: Any) -> CompiledModul
 def install_kernels() -> None:
     """Replace the kernels that SGLang compiles when they are first used."""
     importlib.import_module("sglang.srt.utils")
-    utils: Any = importlib.import_module("sglang.kernels.jit.utils")
-    utils.load_jit = _load_jit
-    try:
-        compiling: Any = importlib.import_module("sglang.kernels.jit.utils.compile")
-    except ImportError:
-        return  # a release that keeps load_jit in utils itself
-    compiling.load_jit = _load_jit
+    for name in ("sglang.kernels.jit.utils", "sglang.kernels.jit.utils.compile"):
+        module: Any = importlib.import_module(name)
+        module.load_jit = _load_jit
 
 
 def _on_host(function: Any) -> Any:
@@ -109,5 +105,4 @@ def install(tp: int) -> None:
     nccl.PyNcclCommunicator = _Nccl
     fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")
     fusion._preflight_check_workspace_memory = lambda *a, **k: True
-    if hasattr(fusion, "in_the_same_node_as"):
-        fusion.in_the_same_node_as = lambda group, source_rank=0: [True] * tp
+    fusion.in_the_same_node_as = lambda group, source_rank=0: [True] * tp
