@@ -176,19 +176,21 @@ def _copy_to_host(func: Any, args: Any, kwargs: Any) -> Any:
     return target
 
 
-def _equal(func: Any, args: Any, kwargs: Any) -> bool:
+def _compare(func: Any, args: Any, kwargs: Any) -> bool:
     left, right = (known(t) if isinstance(t, FakeTensor) else t for t in args[:2])
     if left is None or right is None:
-        LEDGER.guess("equality of two tensors")
+        LEDGER.guess(f"{func._schema.name} of two tensors")
         return True
-    return bool(torch.equal(left, right))
+    return bool(func(left, right, *args[2:], **kwargs))
 
 
 _SPECIAL: dict[Any, Callable[[Any, Any, Any], Any]] = {
     aten._to_copy.default: _host_to_device,
     aten._local_scalar_dense.default: _scalar,
+    aten.allclose.default: _compare,
     aten.copy_.default: _copy_to_host,
-    aten.equal.default: _equal,
+    aten.equal.default: _compare,
+    aten.item.default: _scalar,
     aten.is_pinned.default: lambda func, args, kwargs: False,
 }
 

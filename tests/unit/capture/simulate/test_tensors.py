@@ -41,6 +41,8 @@ def test_small_values_survive_the_way_to_the_device_and_back():
     assert lengths.max().item() == 5
     assert torch.nonzero(lengths > 1).shape == (2, 1)
     assert torch.equal(lengths.cpu(), torch.tensor([5, 1, 2]))
+    assert torch.equal(lengths, lengths.clone()) and not torch.equal(lengths, lengths + 1)
+    assert torch.allclose(lengths.float(), lengths.float() + 1e-9)
     assert not LEDGER.guesses
 
 
