@@ -137,6 +137,7 @@ def test_the_report_has_everything_that_happened(tmp_path: Path) -> None:
     (item,) = report["definitions"]
     assert (item["configs"], item["repairs"]) == (["h200-tp1"], ["run", "tags"])
     assert item["sources"]["h200-tp1"][0]["op"] == SOURCE.op
+    assert item["passed"] == list(report["checks"])
     assert [row["cause"] for row in report["quarantined"]] == ["reference-denied"]
     assert [row["name"] for row in report["filtered"]] == ["top_k_top_p_sampling_v100"]
     assert report["refused"] == [{"config": "b200-tp1", "reason": "no such backend"}]

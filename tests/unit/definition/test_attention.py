@@ -180,3 +180,20 @@ def test_any_planned_size_is_found_again(
     definition = dump.repaired(tensors=tensors, plan=plan, outputs=outputs).definition
     assert definition["name"] == f"gqa_paged_decode_h{heads}_kv{kv}_d{dim}_ps1"
     assert errors(run_checks(Subject(definition))) == []
+
+
+def test_caches_and_head_dims_that_plan_contradicts_are_quarantined(dumps: Dumps) -> None:
+    paged, mla = dumps("paged decode"), dumps("MLA decode")
+    with pytest.raises(Quarantine, match="head-dims"):
+        paged.repaired(plan={**(paged.call.plan or {}), "head_dim_vo": 64})
+    with pytest.raises(Quarantine, match="plan-mismatch: ckv_cache"):
+        mla.repaired(plan={**(mla.call.plan or {}), "head_dim_ckv": 256})
+    with pytest.raises(Quarantine, match="page-tail"):
+        mla.repaired(plan={**(mla.call.plan or {}), "page_size": 64})
+
+
+def test_grouped_queries_with_two_head_dims_have_no_name_yet(dumps: Dumps) -> None:
+    dump = dumps("ragged MLA prefill")
+    tensors = {**dump.call.tensors, "k": fact(BF16, 128, 4, 192), "v": fact(BF16, 128, 4, 128)}
+    with pytest.raises(Quarantine, match=r"head-dims: .*grouped queries"):
+        dump.repaired(tensors=tensors, plan={**(dump.call.plan or {}), "num_kv_heads": 4})
