@@ -1,0 +1,199 @@
+"""Small makers of inputs, each for one meaning that an input can have."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from kerneldefs.definition.execution.plan import Plan
+
+LARGE = 1 << 22  # elements; larger tensors repeat a pattern of this many, which is much faster
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One input to make."""
+
+    name: str
+    dims: tuple[str, ...] | None  # axis names; None for a scalar
+    dtype: str
+    definition: Mapping[str, Any]
+    axes: Mapping[str, int]
+    plan: Plan
+    random: Any  # torch.Generator
+
+    @property
+    def shape(self) -> list[int]:
+        """Return the sizes of its axes."""
+        return [self.axes[dim] for dim in self.dims or ()]
+
+    @property
+    def experts(self) -> int:
+        """Return the number of experts that tokens choose from."""
+        return self.first("num_experts", "num_local_experts", default=8)
+
+    def first(self, *names: str, default: int) -> int:
+        """Return the size of the first of some axes that the definition has."""
+        return next((self.axes[name] for name in names if name in self.axes), default)
+
+
+Maker = Callable[[Wanted], Any]
+
+
+def spread(wanted: Wanted, draw: Callable[[list[int]], Any]) -> Any:
+    """Draw numbers for a shape; a pattern of them is repeated when there are very many."""
+    count = math.prod(wanted.shape)
+    if count <= LARGE:
+        return draw(wanted.shape)
+    pattern = draw([LARGE])
+    if wanted.dtype.startswith("float"):
+        pattern = pattern.to(getattr(torch, wanted.dtype))
+    return pattern.repeat(-(-count // LARGE))[:count].reshape(wanted.shape)
+
+
+def normal(scale: float) -> Maker:
+    """Normal numbers of a standard deviation."""
+    return lambda wanted: spread(
+        wanted, lambda shape: torch.randn(shape, generator=wanted.random) * scale
+    )
+
+
+def between(low: float, high: float) -> Maker:
+    """Uniform numbers."""
+    return lambda wanted: spread(
+        wanted, lambda shape: torch.rand(shape, generator=wanted.random) * (high - low) + low
+    )
+
+
+def whole(low: int, high: int) -> Maker:
+    """Uniform integers from low to high - 1."""
+    return lambda wanted: torch.randint(low, high, wanted.shape, generator=wanted.random)
+
+
+def fixed(value: float) -> Maker:
+    """One value everywhere; a scalar's value."""
+    return lambda wanted: torch.full(wanted.shape, value) if wanted.dims is not None else value
+
+
+def cycled(*values: float) -> Maker:
+    """Values in turn: one for each row of a batch."""
+
+    def cycled(wanted: Wanted) -> Any:
+        count = math.prod(wanted.shape)
+        return torch.tensor(list(itertools.islice(itertools.cycle(values), count)))
+
+    return cycled
+
+
+def rows_of_many_sizes(wanted: Wanted) -> Any:
+    """Rows whose mean square is far below, near and far above any epsilon."""
+    rows = torch.randn(wanted.shape, generator=wanted.random)
+    sizes = torch.tensor([1e-3, 1.0, 20.0])[torch.arange(wanted.shape[0]) % 3]
+    return rows * sizes.reshape(-1, *[1] * (len(wanted.shape) - 1))
+
+
+def offsets(wanted: Wanted) -> Any:
+    """Where each request starts, and the end: of pages, keys or queries."""
+    name, plan = wanted.name.lower(), wanted.plan
+    parts: Sequence[int] = plan.queries
+    if re.search(r"kv|_k$|pages", name):
+        paged = "indptr" in name and "num_kv_indices" in wanted.axes
+        parts = plan.pages if paged else plan.keys
+    return torch.tensor([0, *itertools.accumulate(parts)])
+
+
+def pages(wanted: Wanted) -> Any:
+    """Different pages in no order; where there are too few, some are shared."""
+    pages, count = wanted.first("num_pages", "num_blocks", default=1), math.prod(wanted.shape)
+    order = torch.randperm(pages, generator=wanted.random)
+    return order.repeat(-(-count // pages))[:count]
+
+
+def last_page(wanted: Wanted) -> Any:
+    plan = wanted.plan
+    return torch.tensor([1 + (length - 1) % plan.page_size for length in plan.keys])
+
+
+def key_lengths(wanted: Wanted) -> Any:
+    return torch.tensor(wanted.plan.keys)
+
+
+def query_lengths(wanted: Wanted) -> Any:
+    return torch.tensor(wanted.plan.queries)
+
+
+def requests(wanted: Wanted) -> Any:
+    """Which request each token belongs to."""
+    parts = wanted.plan.queries
+    owners = [index for index, length in enumerate(parts) for _ in range(length)]
+    return torch.tensor(owners[: math.prod(wanted.shape)])
+
+
+def positions(wanted: Wanted) -> Any:
+    places = torch.arange(math.prod(wanted.shape))
+    return places % wanted.first("max_seq_len", "max_position_embeddings", "rope_len", default=64)
+
+
+def in_turn(wanted: Wanted) -> Any:
+    return torch.arange(math.prod(wanted.shape))
+
+
+def chosen_experts(wanted: Wanted) -> Any:
+    """Different experts for each token."""
+    tokens, chosen = math.prod(wanted.shape[:-1]), wanted.shape[-1]
+    scores = torch.rand(tokens, max(wanted.experts, chosen), generator=wanted.random)
+    return scores.argsort(dim=-1)[:, :chosen] % wanted.experts
+
+
+def routing(wanted: Wanted) -> Any:
+    """Scores of experts; the first few, which stay when experts are cut, are often chosen."""
+    scores = torch.randn(wanted.shape, generator=wanted.random)
+    scores[..., : min(4, wanted.shape[-1])] += 1.5
+    return scores
+
+
+def probabilities(wanted: Wanted) -> Any:
+    """Peaked ones, as a language model's are; each row sums to one."""
+    return torch.softmax(torch.randn(wanted.shape, generator=wanted.random) * 4, dim=-1)
+
+
+def weights_of_chosen(wanted: Wanted) -> Any:
+    return torch.softmax(torch.randn(wanted.shape, generator=wanted.random), dim=-1)
+
+
+def cos_sin(wanted: Wanted) -> Any:
+    """Cosines, then sines, of position times frequency: [positions, rotary dims]."""
+    half = wanted.shape[-1] // 2
+    places = torch.arange(math.prod(wanted.shape[:-1]))[:, None]
+    angles = places * 10000.0 ** (-torch.arange(half) / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def softmax_scale(wanted: Wanted) -> Any:
+    query = wanted.first("head_dim_qk", "head_dim", "head_dim_ckv", "head_size", default=64)
+    return query**-0.5
+
+
+def groups(wanted: Wanted) -> Any:
+    return wanted.first("n_group", default=8 if wanted.experts % 8 == 0 else 1)
+
+
+def kept_groups(wanted: Wanted) -> Any:
+    return wanted.first("topk_group", default=4 if wanted.experts % 8 == 0 else 1)
+
+
+def axis(*names: str, default: int) -> Maker:
+    """The size of an axis, for a scalar that repeats it."""
+    return lambda wanted: wanted.first(*names, default=default)
+
+
+def byte_scale(wanted: Wanted) -> Any:
+    """One, as a power of two (MX formats: exponent 127) or as float8_e4m3 (0x38), in a byte."""
+    mx = "mx" in wanted.definition["name"]
+    return torch.full(wanted.shape, 0x7F if mx else 0x38)
