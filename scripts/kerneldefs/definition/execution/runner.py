@@ -1,0 +1,86 @@
+"""Run the references of many definitions, each in a confined process of its own.
+
+Never imports torch: a server process does, and only when something is not in the cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kerneldefs.definition.execution.cache import Cache, key
+from kerneldefs.definition.execution.limits import Limits, Outcome, failed
+
+_SCRIPTS = Path(__file__).parents[3]
+
+
+def run_references(
+    definitions: Sequence[Mapping[str, Any]],
+    cache: Path | None = None,
+    limits: Limits | None = None,
+) -> list[Outcome]:
+    """Return the outcome of each definition, in order.
+
+    A hostile or broken reference is an outcome with a reason, and so is a server that ended early;
+    equal definitions run once.
+    """
+    limits = limits or Limits()
+    kept = Cache(cache)
+    keys = [key(definition, limits.budget) for definition in definitions]
+    outcomes: dict[str, Outcome] = {}
+    missing: dict[str, Mapping[str, Any]] = {}
+    for name, definition in zip(keys, definitions, strict=True):
+        found = kept.get(name)
+        if found is not None:
+            outcomes[name] = found
+        else:
+            missing[name] = definition
+    if missing:
+        run = _serve(list(missing.values()), limits)
+        for name, outcome in zip(missing, run, strict=True):
+            kept.put(name, outcome)
+            outcomes[name] = outcome
+    return [outcomes[name] for name in keys]
+
+
+def _serve(definitions: list[Mapping[str, Any]], limits: Limits) -> list[Outcome]:
+    """Start a server for some definitions and return its answers."""
+    lines = [json.dumps(dataclasses.asdict(limits)), *map(json.dumps, definitions)]
+    done = subprocess.run(
+        [sys.executable, "-m", "kerneldefs.definition.execution.server"],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
+    lost = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    outcomes = [failed("crash", f"the server ended before it ran: {lost[0][:300]}")] * len(
+        definitions
+    )
+    for line in done.stdout.splitlines():
+        try:
+            index, data = json.loads(line)
+            outcomes[index] = Outcome.from_json(data)
+        except (ValueError, TypeError, IndexError):
+            continue  # not an answer; the one it should have been stays a failure
+    return outcomes
+
+
+def _environment() -> dict[str, str]:
+    """One thread, no GPU, the same hashes every time, and nothing that the caller's holds."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
+        "PYTHONPATH": str(_SCRIPTS),
+        "PYTHONHASHSEED": "0",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
