@@ -1,0 +1,182 @@
+"""What references compute, once more, by implementations that share no code with them.
+
+Each takes a definition, its inputs and its run(), and returns pairs to compare: run()'s outputs
+beside the same quantities from torch's own operators or a plain loop.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.nn.functional import rms_norm, silu
+
+from kerneldefs.definition.execution.attention import (
+    Mask,
+    attend,
+    default_scale,
+    mask_of,
+    over_requests,
+    parts,
+    places,
+    queries_of,
+    tokens_first,
+)
+
+Definition = Mapping[str, Any]
+Values = Mapping[str, Any]
+Run = Callable[..., list[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One output and what it should be; where `sure` is False either answer would do."""
+
+    got: Any
+    expected: Any
+    sure: Any = None
+
+
+def _epsilon(definition: Definition) -> float:
+    found = re.search(r"_eps([0-9.]+(?:e-?\d+)?)", definition["name"])
+    return float(found[1]) if found else 1e-6  # what FlashInfer's templates fix
+
+
+def norm(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """RMSNorm of the sum of the inputs by torch.nn.functional.rms_norm; gemma's weight is w + 1."""
+    hidden = values["hidden_states"].float()
+    if "residual" in values:
+        hidden = hidden + values["residual"].float()
+    weight = values["weight"].float() + ("gemma" in definition["name"])
+    expected = rms_norm(hidden, hidden.shape[-1:], weight, _epsilon(definition))
+    pairs = [Pair(run(*values.values())[0], expected)]
+    if len(definition["outputs"]) == 2:
+        pairs.append(Pair(run(*values.values())[1], hidden))
+    return pairs
+
+
+def _compared(outputs: list[Any], expected: tuple[Any, Any]) -> list[Pair]:
+    return [
+        Pair(got, want.reshape(got.shape)) for got, want in zip(outputs, expected, strict=False)
+    ]
+
+
+def gqa_paged(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Paged attention, keys and values in two caches."""
+    q = values["q"]
+    dims = definition["inputs"]["k_cache"]["shape"]
+    k, v = (tokens_first(values[name], dims) for name in ("k_cache", "v_cache"))
+    where = places(values, k.shape[1])
+    mask = mask_of(definition["name"], causal=True)  # a decode's only query stands at the end
+    rows = queries_of(values, len(where))
+    requests = ((q[row], k[at], v[at]) for row, at in zip(rows, where, strict=True))
+    scale = default_scale(values, q.shape[-1])
+    return _compared(run(*values.values()), over_requests(requests, scale, mask))
+
+
+def trtllm_paged(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Paged attention, one cache whose second axis tells keys from values."""
+    q = values["query"]
+    dims = [dim for dim in definition["inputs"]["kv_cache"]["shape"] if dim != "kv_cache_dim"]
+    k, v = (tokens_first(values["kv_cache"][:, side], dims) for side in (0, 1))
+    where = places(values, k.shape[1])
+    mask = mask_of(definition["name"], causal=True)
+    rows = queries_of(values, len(where))
+    requests = ((q[row], k[at], v[at]) for row, at in zip(rows, where, strict=True))
+    output, sums = over_requests(requests, default_scale(values, q.shape[-1]), mask)
+    return _compared(run(*values.values()), (output * values["bmm2_scale"], sums))
+
+
+def ragged(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Attention over keys that lie one request after the other."""
+    q, k, v = (values[name] for name in ("q", "k", "v"))
+    rows = zip(parts(values["qo_indptr"]), parts(values["kv_indptr"]), strict=True)
+    mask = mask_of(definition["name"], causal=True)
+    requests = ((q[row], k[key], v[key]) for row, key in rows)
+    scale = default_scale(values, q.shape[-1])
+    return _compared(run(*values.values()), over_requests(requests, scale, mask))
+
+
+def mla_paged(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """MLA after absorption: one key head [ckv, kpe], whose values are ckv."""
+    q = torch.cat([values["q_nope"], values["q_pe"]], dim=-1)
+    ckv = values["ckv_cache"][:, :, None]
+    keys = torch.cat([ckv, values["kpe_cache"][:, :, None]], dim=-1)
+    where = places(values, keys.shape[1])
+    mask = mask_of(definition["name"], causal=True)
+    rows = queries_of(values, len(where))
+    requests = ((q[row], keys[at], ckv[at]) for row, at in zip(rows, where, strict=True))
+    scale = default_scale(values, q.shape[-1])
+    return _compared(run(*values.values()), over_requests(requests, scale, mask))
+
+
+def mla_dense(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """The same in TRT-LLM's layout: query [requests, n, heads, ckv + kpe], one cache."""
+    query, rank = values["query"], definition["axes"]["kv_lora_rank"]["value"]
+    keys = values["kv_cache"].transpose(1, 2)
+    where = places(values, keys.shape[1])
+    requests = ((q, keys[at], keys[at][..., :rank]) for q, at in zip(query, where, strict=True))
+    output, _ = over_requests(requests, float(values["bmm1_scale"]), Mask(causal=True))
+    return [
+        Pair(
+            run(*values.values())[0],
+            (output * values["bmm2_scale"]).reshape(*query.shape[:3], rank),
+        )
+    ]
+
+
+def merge(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Merging the attention over two parts of the keys is attention over all of them."""
+    rows, heads, dim = values["v_a"].shape
+    q, k, v = (torch.randn(count, heads, dim) for count in (rows, 9, 9))
+    mask, scale = Mask(causal=False), dim**-0.5
+    states = [attend(q, k[part], v[part], scale, mask) for part in (slice(4), slice(4, 9))]
+    dtypes = [getattr(torch, spec["dtype"]) for spec in definition["inputs"].values()]
+    flat = [part.to(t) for part, t in zip(itertools.chain(*states), dtypes, strict=True)]
+    return _compared(run(*flat), attend(q, k, v, scale, mask))
+
+
+def top_k_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Keep the k largest of each row, and what ties with the last of them; sum to one."""
+    expected = []
+    for row, k in zip(values["probs"].double().tolist(), values["top_k"].tolist(), strict=True):
+        limit = sorted(row)[-min(max(k, 1), len(row))]
+        kept = [p if p >= limit else 0.0 for p in row]
+        whole = sum(kept)
+        expected.append([p / whole for p in kept])
+    return [Pair(run(*values.values())[0], torch.tensor(expected))]
+
+
+def top_p_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Keep the largest of each row until they reach p; which of nearly equal sums is open."""
+    expected, sure = [], []
+    for row, p in zip(values["probs"].double().tolist(), values["top_p"].tolist(), strict=True):
+        descending = sorted(row, reverse=True)
+        before = [0.0, *itertools.accumulate(descending)]
+        count = bisect.bisect_left(before, p, hi=len(row))
+        limit, whole = descending[max(count, 1) - 1], before[max(count, 1)]
+        close = [
+            q for q, reached in zip(descending, before, strict=False) if abs(reached - p) < 1e-4
+        ]
+        edge = (min(close), max(close)) if close else (2.0, 2.0)
+        expected.append([q / whole if q >= limit else 0.0 for q in row])
+        sure.append([not edge[0] <= q <= edge[1] for q in row])
+    return [Pair(run(*values.values())[0], torch.tensor(expected), torch.tensor(sure))]
+
+
+def gemm(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """A times the transpose of B, by torch.matmul in float64."""
+    left, right = (values[name].double() for name in ("A", "B"))
+    return [Pair(run(*values.values())[0], torch.matmul(left, right.mT))]
+
+
+def gated_silu(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """SiLU of the first half times the second half."""
+    (hidden,) = (value for value in values.values() if torch.is_tensor(value))
+    gate, up = hidden.float().chunk(2, dim=-1)
+    return [Pair(run(*values.values())[0], silu(gate) * up)]

@@ -1,0 +1,148 @@
+"""Agreement of a reference with an independent implementation: the ground for `status:verified`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from kerneldefs.definition.execution import independent
+from kerneldefs.definition.execution.independent import Definition, Pair, Run, Values
+
+# Absolute and relative tolerance by the dtype of the output: a few units in its last place, the
+# sums being over at most a few thousand products.
+TOLERANCES = {
+    "float32": (1e-4, 1e-3),
+    "float16": (2e-3, 4e-3),
+    "bfloat16": (1e-2, 1.6e-2),
+    "float8_e4m3fn": (2e-2, 0.13),
+    "float8_e5m2": (4e-2, 0.26),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The definitions that a pattern of names fits, and what to compare them with."""
+
+    name: str
+    inputs: tuple[str, ...]  # that a definition must have, and no others but those in `others`
+    others: tuple[str, ...]
+    against: str
+    pairs: Callable[[Definition, Values, Run], list[Pair]]
+
+
+_SDPA = "torch.nn.functional.scaled_dot_product_attention"
+_PAGES = ("kv_indptr", "kv_indices")
+_TABLES = ("block_tables", "seq_lens", "bmm1_scale", "bmm2_scale")
+ROWS: tuple[Row, ...] = (
+    Row(
+        r"(gemma_)?(fused_add_)?rmsnorm_h\d+(_eps[\d.e-]+)?",
+        ("hidden_states", "weight"),
+        ("residual",),
+        "torch.nn.functional.rms_norm",
+        independent.norm,
+    ),
+    Row(
+        r"gqa_paged_(decode|prefill)_(?!.*_cap).*",
+        ("q", "k_cache", "v_cache", *_PAGES),
+        ("qo_indptr", "kv_last_page_len", "sm_scale"),
+        _SDPA,
+        independent.gqa_paged,
+    ),
+    Row(
+        r"trtllm_batch_(decode|context)_h\d+(?!.*_cap).*",
+        ("query", "kv_cache", *_TABLES),
+        ("cum_seq_lens_q", "cum_seq_lens_kv"),
+        _SDPA,
+        independent.trtllm_paged,
+    ),
+    Row(
+        r"(gqa_ragged|mla_ragged_prefill)_(?!.*_cap).*",
+        ("q", "k", "v", "qo_indptr", "kv_indptr"),
+        ("sm_scale",),
+        _SDPA,
+        independent.ragged,
+    ),
+    Row(
+        r"mla_paged_(decode|prefill)_.*",
+        ("q_nope", "q_pe", "ckv_cache", "kpe_cache", *_PAGES),
+        ("qo_indptr", "kv_last_page_len", "sm_scale"),
+        _SDPA,
+        independent.mla_paged,
+    ),
+    Row(
+        r"trtllm_batch_decode_mla_dense_.*",
+        ("query", "kv_cache", *_TABLES),
+        (),
+        _SDPA,
+        independent.mla_dense,
+    ),
+    Row(
+        r"merge_state_h\d+_d\d+",
+        ("v_a", "s_a", "v_b", "s_b"),
+        (),
+        f"{_SDPA} over both parts of the keys",
+        independent.merge,
+    ),
+    Row(
+        r"top_k_renorm_probs_v\d+",
+        ("probs", "top_k"),
+        (),
+        "a loop over sorted rows",
+        independent.top_k_renorm,
+    ),
+    Row(
+        r"top_p_renorm_probs_v\d+",
+        ("probs", "top_p"),
+        (),
+        "a loop over sorted rows",
+        independent.top_p_renorm,
+    ),
+    Row(r"gemm_n\d+_k\d+", ("A", "B"), (), "torch.matmul", independent.gemm),
+    Row(r"silu_and_mul_.*", (), ("x", "input"), "torch.nn.functional.silu", independent.gated_silu),
+)
+
+
+def row_of(definition: Definition) -> Row | None:
+    """Return the row for a definition; None where no independent implementation is known."""
+    names = set(definition["inputs"])
+    for row in ROWS:
+        fits = set(row.inputs) <= names <= {*row.inputs, *row.others}
+        if fits and re.fullmatch(row.name, definition["name"]):
+            return row
+    return None
+
+
+def agreement(definition: Definition, values: Values, run: Run) -> dict[str, Any] | None:
+    """Compare run() with an independent implementation; None where there is none.
+
+    Returns what it was compared with, and for each output its tolerances, the largest absolute
+    difference and whether all of it is within them.
+    """
+    row = row_of(definition)
+    if row is None or any(o["dtype"] not in TOLERANCES for o in definition["outputs"].values()):
+        return None
+    pairs = row.pairs(definition, values, run)
+    compared = zip(definition["outputs"].items(), pairs, strict=False)
+    outputs = {name: _compared(spec, pair) for (name, spec), pair in compared}
+    agrees = all(output["agrees"] for output in outputs.values())
+    return {"against": row.against, "outputs": outputs, "agrees": agrees}
+
+
+def _compared(spec: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
+    atol, rtol = TOLERANCES[spec["dtype"]]
+    got, expected = pair.got.double(), pair.expected.double()
+    equal = got == expected  # equal infinities too
+    gap = torch.where(equal, 0.0, (got - expected).abs())
+    within = equal | (expected.isfinite() & (gap <= atol + rtol * expected.abs()))
+    if pair.sure is not None:
+        gap, within = gap[pair.sure], within[pair.sure]
+    return {
+        "atol": atol,
+        "rtol": rtol,
+        "largest": float(gap.max()) if gap.numel() else 0.0,
+        "agrees": bool(within.all()),
+    }
