@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class KernelCall:
     `tensors` and `scalars` are keyed by the op's parameter names; the elements of a tuple argument
     are `name#0`, `name#1`. `plan` holds the bound arguments of the wrapper's last plan() (tensors
     as {"shape", "dtype", "stride"}), `state` the attributes that the wrapper's run() reads and
-    that forward() may have overwritten since (causal, window_left, logits_soft_cap).
+    that forward() may have overwritten since (causal, kv_layout, logits_soft_cap, window_left).
     """
 
     op: str  # e.g. "flashinfer.norm.rmsnorm"
@@ -158,6 +158,12 @@ def read_calls(path: Path) -> list[KernelCall]:
                 f"{path}:{number}: not a call record ({error}); run the capture again"
             ) from None
     return calls
+
+
+def write_templates(path: Path, templates: Mapping[str, Template]) -> None:
+    """Write `templates.json`: axes, inputs and outputs keep the order that names are built in."""
+    data = {key: dataclasses.asdict(templates[key]) for key in sorted(templates)}
+    write_text(path, json.dumps(data, indent=2) + "\n")
 
 
 def read_templates(path: Path) -> dict[str, Template]:

@@ -25,7 +25,12 @@ from kerneldefs.capture.record import KernelCall, Template, TensorFact
 Body = Callable[[Callable[..., Any], Any, "inspect.BoundArguments"], tuple[Any, tuple[str, ...]]]
 
 # What run() reads from a wrapper and forward() may have overwritten since plan().
-_STATE = {"_causal": "causal", "_window_left": "window_left", "_logits_soft_cap": "logits_soft_cap"}
+_STATE = {
+    "_causal": "causal",
+    "_kv_layout": "kv_layout",
+    "_logits_soft_cap": "logits_soft_cap",
+    "_window_left": "window_left",
+}
 _PLAN = "_kerneldefs_plan"
 _LAYER_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 

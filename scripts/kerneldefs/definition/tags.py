@@ -88,9 +88,7 @@ def config_tags(axes: Iterable[str], config: ServingConfig) -> set[str]:
     Heads are split over the attention ranks, which are tp / dp under DP attention; experts and
     their intermediate size over tp and ep. Nothing else depends on the split.
     """
-    tags = {f"model:{config.model}"}
-    if config.quantization != "none":
-        tags.add(f"quantization:{config.quantization}")
+    tags = {f"model:{config.model}", f"quantization:{config.quantization}"}
     names = set(axes)
     if names & HEAD_AXES:
         tags.add(f"tp:{attention_tp(config)}")

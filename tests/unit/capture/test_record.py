@@ -12,9 +12,9 @@ from kerneldefs.capture.record import (
     read_calls,
     read_templates,
     write_calls,
+    write_templates,
 )
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import write_json
 
 CALL = KernelCall(
     op="flashinfer.norm.rmsnorm",
@@ -55,8 +55,10 @@ def test_calls_come_back_as_they_were_written_in_a_stable_order(tmp_path):
 
 
 def test_templates_come_back_as_they_were_written(tmp_path):
-    write_json(tmp_path / "t.json", {"key": dataclasses.asdict(TEMPLATE)})
-    assert read_templates(tmp_path / "t.json") == {"key": TEMPLATE}
+    write_templates(tmp_path / "t.json", {"key": TEMPLATE})
+    found = read_templates(tmp_path / "t.json")
+    assert found == {"key": TEMPLATE}
+    assert list(found["key"].axes) == list(TEMPLATE.axes)  # in order: names are built in it
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"op": "x"}'])

@@ -134,11 +134,11 @@ def test_attention_is_split_over_tp_unless_replicas_share_it() -> None:
     assert attention_tp(dataclasses.replace(CONFIG, enable_dp_attention=False)) == 8
 
 
-def test_unquantized_weights_have_no_quantization_tag() -> None:
+def test_unquantized_weights_are_tagged_as_such() -> None:
     import dataclasses
 
     plain = dataclasses.replace(CONFIG, quantization="none")
-    assert config_tags([], plain) == {"model:kimi-k2-instruct"}
+    assert config_tags([], plain) == {"model:kimi-k2-instruct", "quantization:none"}
 
 
 @pytest.mark.parametrize(

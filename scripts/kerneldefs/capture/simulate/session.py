@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import resource
 import time
 from pathlib import Path
 from typing import Any
 
-from kerneldefs.capture.record import CALLS_FILE, DUMP_FOLDER, TEMPLATES_FILE, write_calls
+from kerneldefs.capture.record import (
+    CALLS_FILE,
+    DUMP_FOLDER,
+    TEMPLATES_FILE,
+    write_calls,
+    write_templates,
+)
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.pretence import pretence
-from kerneldefs.files import write_json
 from kerneldefs.serving.config import ServingConfig
 
 
@@ -61,8 +65,7 @@ def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
     arguments = server_arguments(config, model)
     backend = serve.run(arguments, config.tp, machine.recorder)
     write_calls(rank / CALLS_FILE, machine.recorder.calls())
-    templates = {k: dataclasses.asdict(v) for k, v in machine.recorder.templates.items()}
-    write_json(out / TEMPLATES_FILE, templates)
+    write_templates(out / TEMPLATES_FILE, machine.recorder.templates)
     seconds = time.monotonic() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"captured in {seconds:.1f} s, peak {memory:.2f} GB")
