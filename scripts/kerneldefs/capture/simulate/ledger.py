@@ -25,7 +25,8 @@ class Ledger:
             k: collections.Counter() for k in KINDS
         }
         self.guesses: collections.Counter[str] = collections.Counter()
-        self._since: list[str] = []
+        self._loading: set[str] = set()
+        self._step: set[str] = set()
 
     def skip(self, kind: str, name: str) -> None:
         """Count one piece of work that a GPU would have done."""
@@ -34,15 +35,21 @@ class Ledger:
     def guess(self, what: str) -> None:
         """Note a value that control flow asked for and nothing knew."""
         self.guesses[what] += 1
-        self._since.append(what)
+        self._step.add(what)
+
+    def end_loading(self) -> None:
+        """Keep the guesses of loading: the whole model may be built on them."""
+        self._loading, self._step = self._step, set()
 
     def start_step(self) -> None:
         """Forget the guesses of the last probe step: each step starts from known values."""
-        self._since.clear()
+        self._step.clear()
 
     def marks(self) -> tuple[str, ...]:
         """Return what puts calls of the current probe step in doubt."""
-        return tuple(sorted({f"after a guessed value: {what}" for what in self._since}))
+        return tuple(
+            f"after a guessed value: {what}" for what in sorted(self._loading | self._step)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of capture.json, stable in order."""

@@ -35,6 +35,7 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
     runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, 0)
     inner = runner.torch_runner
     recorder.follow(inner.model)
+    LEDGER.end_loading()
     tokens = np.random.default_rng(probe.SEED)
     for step in probe.STEPS:
         LEDGER.start_step()

@@ -19,6 +19,7 @@ def pretend(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     LEDGER.guesses.clear()
     LEDGER.start_step()
+    LEDGER.end_loading()
     with tensors.PretendedCuda(), modes.PretendedDevice():
         yield
 
