@@ -58,20 +58,20 @@ def make(wanted: Wanted) -> Any:
     name, op_type = wanted.name.lower(), wanted.definition["op_type"]
     for row in ROWS:
         fits = re.search(row.op_type, op_type) and re.search(row.name, name)
-        if row.kind in kind and fits:
+        if row.kind == kind and fits:
             value = row.make(wanted)
             return _number(value, wanted.dtype) if wanted.dims is None else _cast(value, wanted)
     raise AssertionError("the last rows fit everything")
 
 
-def _kind(wanted: Wanted) -> tuple[str, ...]:
+def _kind(wanted: Wanted) -> str:
     if wanted.dims is None:
-        return ("scalar",)
+        return "scalar"
     if wanted.dtype == "bool":
-        return ("bool",)
+        return "bool"
     if wanted.dtype in ("int8", "float4_e2m1"):
-        return ("byte",)
-    return ("int",) if wanted.dtype.startswith("int") else ("float",)
+        return "byte"
+    return "int" if wanted.dtype.startswith("int") else "float"
 
 
 def _number(value: Any, dtype: str) -> Any:
