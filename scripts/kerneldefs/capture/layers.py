@@ -50,19 +50,27 @@ def _needed(text: dict[str, Any]) -> int:
     return needed
 
 
-def cut_layers(config: dict[str, Any]) -> tuple[dict[str, Any], Cut]:
-    """Return a copy of config.json with the leading layers that hold every kind, and the cut made.
-
-    Per-layer lists are cut to the same length. A config without `num_hidden_layers` is an error.
-    """
-    config = copy.deepcopy(config)
-    text = text_config(config)
+def _count(text: dict[str, Any]) -> int:
+    """Return the number of hidden layers: said, or as many as a list of their kinds is long."""
     count = text.get("num_hidden_layers")
+    if count is None and isinstance(text.get("layers_block_type"), list):
+        count = len(text["layers_block_type"])
     if not isinstance(count, int) or count < 1:
         raise KerneldefsError(
             f"config.json: num_hidden_layers is {count!r}, expected a positive integer; "
             "is this a language model's config?"
         )
+    return count
+
+
+def cut_layers(config: dict[str, Any]) -> tuple[dict[str, Any], Cut]:
+    """Return a copy of config.json with the leading layers that hold every kind, and the cut made.
+
+    Per-layer lists are cut to the same length. A config that says no number of layers is an error.
+    """
+    config = copy.deepcopy(config)
+    text = text_config(config)
+    count = _count(text)
     kept = min(_needed(text), count)
     for key, value in text.items():
         if isinstance(value, list) and len(value) == count:
@@ -70,5 +78,6 @@ def cut_layers(config: dict[str, Any]) -> tuple[dict[str, Any], Cut]:
     pattern = text.get("hybrid_override_pattern")
     if isinstance(pattern, str):
         text["hybrid_override_pattern"] = pattern[:kept]
-    text["num_hidden_layers"] = kept
+    if "num_hidden_layers" in text:
+        text["num_hidden_layers"] = kept
     return config, Cut(kept, count)

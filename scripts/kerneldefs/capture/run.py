@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import tempfile
 import traceback
@@ -14,7 +15,7 @@ from kerneldefs.capture.layers import Cut, cut_layers
 from kerneldefs.capture.record import CAPTURE_FILE, DUMP_FOLDER
 from kerneldefs.capture.versions import installed_versions
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import read_json, replaced_directory, write_json
+from kerneldefs.files import read_json, replaced_directory, write_json, write_text
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import materialise
 
@@ -63,7 +64,8 @@ def _model_for_sglang(config: ServingConfig, model_config: Path, model: Path) ->
     materialise(model_config, model, config.trust_remote_code)
     path = model / "config.json"
     data, cut = cut_layers(read_json(path))
-    write_json(path, data)
+    # json.dumps, not canonical JSON: published configs hold Infinity (Mamba's time step limit).
+    write_text(path, json.dumps(data, indent=2) + "\n")
     return cut
 
 

@@ -36,6 +36,12 @@ def test_cuts_the_language_part_of_a_multimodal_config_and_leaves_the_vision_par
     assert config["text_config"]["num_hidden_layers"] == 8  # the caller's copy is untouched
 
 
+def test_a_list_of_kinds_may_stand_for_the_number_of_layers():
+    cut, made = cut_layers({"layers_block_type": ["mamba", "moe", "mamba", "attention"]})
+    assert (made, len(cut["layers_block_type"])) == (Cut(4, 4), 4)
+    assert "num_hidden_layers" not in cut
+
+
 @pytest.mark.parametrize("count", [None, 0, "61"])
 def test_a_config_without_layers_is_an_error(count):
     with pytest.raises(KerneldefsError, match="num_hidden_layers"):
