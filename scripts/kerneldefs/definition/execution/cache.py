@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,22 @@ class Cache:
         """Keep an outcome, unless a limit or an accident decided it."""
         if self._folder is not None and outcome.lasting:
             write_json(self._path(key), outcome.to_json())
+
+    def known(self, keys: Iterable[str]) -> dict[str, Outcome]:
+        """Return the outcomes that are kept of some."""
+        found = {key: self.get(key) for key in keys}
+        return {key: outcome for key, outcome in found.items() if outcome is not None}
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process runs references for this folder, and keep others waiting."""
+        if self._folder is None:
+            yield
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / ".lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _path(self, key: str) -> Path:
         return Path(self._folder or ".") / key[:2] / f"{key}.json"

@@ -30,22 +30,18 @@ def run_references(
     A hostile or broken reference is an outcome with a reason, and so is a server that ended early;
     equal definitions run once.
     """
-    limits = limits or Limits()
-    kept = Cache(cache)
+    limits, kept = limits or Limits(), Cache(cache)
     keys = [key(definition, limits.budget) for definition in definitions]
-    outcomes: dict[str, Outcome] = {}
-    missing: dict[str, Mapping[str, Any]] = {}
-    for name, definition in zip(keys, definitions, strict=True):
-        found = kept.get(name)
-        if found is not None:
-            outcomes[name] = found
-        else:
-            missing[name] = definition
-    if missing:
-        run = _serve(list(missing.values()), limits)
-        for name, outcome in zip(missing, run, strict=True):
-            kept.put(name, outcome)
-            outcomes[name] = outcome
+    wanted = dict(zip(keys, definitions, strict=True))
+    outcomes = kept.known(wanted)
+    if len(outcomes) < len(wanted):
+        with kept.alone():  # who waited for another run finds here what that one has kept
+            outcomes |= kept.known(set(wanted) - set(outcomes))
+            missing = [name for name in wanted if name not in outcomes]
+            run = _serve([wanted[name] for name in missing], limits) if missing else []
+            for name, outcome in zip(missing, run, strict=True):
+                kept.put(name, outcome)
+                outcomes[name] = outcome
     return [outcomes[name] for name in keys]
 
 

@@ -15,7 +15,10 @@ from kerneldefs.definition.execution.table import as_text
 
 from .make import body, definition
 
-LIMITS = Limits(memory=256 << 20, processor=2, wall=30, jobs=2)
+# One worker runs them all: the module fixture is one run of some thirty references.
+pytestmark = pytest.mark.xdist_group("references")
+
+LIMITS = Limits(memory=256 << 20, processor=2, wall=60, jobs=2)
 INDEX = {"x": (["n", "m"], "float32"), "seed": (None, "int32")}
 LSE = {"lse": (["n"], "float32")}
 
@@ -214,3 +217,19 @@ def test_the_table_counts_and_explains() -> None:
     assert lines[1].split() == ["gemm", "1", "0", "0", "0"]
     assert lines[3].split() == ["all", "2", "1", "1", "1"]
     assert lines[4:] == ["b.json: nan: y has NaN in it"]
+
+
+def test_two_runs_on_one_folder_run_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    case = definition(body("return x"))
+    meanwhile = Served()
+
+    def known(self: cache.Cache, keys: Any, ask: Any = cache.Cache.known) -> dict[str, Outcome]:
+        found = ask(self, keys)
+        if not found and not meanwhile.asked:  # another run keeps it, just after this one looked
+            meanwhile([case], LIMITS)
+            self.put(cache.key(case, LIMITS.budget), PASSED)
+        return found
+
+    monkeypatch.setattr(cache.Cache, "known", known)
+    monkeypatch.setattr(runner, "_serve", lambda *_: pytest.fail("it ran again"))
+    assert run_references([case], tmp_path, LIMITS) == [PASSED]
