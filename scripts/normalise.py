@@ -8,6 +8,7 @@ capture that SGLang refused gives an empty one that says so.
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
 from kerneldefs.cli import run
@@ -23,17 +24,25 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("capture", type=Path, help="capture directory of that config")
     arguments.add_argument("--out", type=Path, required=True, help="candidates directory to write")
+    arguments.add_argument(
+        "--execute", action="store_true", help="run the references; quarantine what fails"
+    )
+    arguments.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep what running them gave here"
+    )
     return arguments
 
 
 def main() -> int:
     """Normalise; 0 also when everything was quarantined, which the report then says."""
     options = parser().parse_args()
+    from kerneldefs.definition.execution.gate import through
     from kerneldefs.definition.normalise import normalise, write_candidates
     from kerneldefs.serving.config import ServingConfig
 
     config = ServingConfig.load(options.config)
-    result = normalise(config, options.capture)
+    gate = functools.partial(through, cache=options.cache) if options.execute else None
+    result = normalise(config, options.capture, gate)
     write_candidates(result, options.out)
     status = result.index["capture"]["status"]
     print(

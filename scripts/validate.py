@@ -27,6 +27,12 @@ def parser() -> argparse.ArgumentParser:
         "--definitions", dest="names", default="", metavar="A,B", help="check these names only"
     )
     arguments.add_argument("--json", action="store_true", help="print the report as JSON")
+    arguments.add_argument(
+        "--execute", action="store_true", help="run the references of files without errors too"
+    )
+    arguments.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep what running them gave here"
+    )
     report = arguments.add_argument_group("report of a run")
     report.add_argument("--report-json", type=Path, metavar="FILE", help="write the report here")
     report.add_argument("--report-txt", type=Path, metavar="FILE", help="and for people here")
@@ -41,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Check and report; 1 when a definition, or the run as a whole, has an error."""
     options = parser().parse_args()
-    from kerneldefs.dataset.findings import check_tree
+    from kerneldefs.dataset.findings import check_tree, execute
     from kerneldefs.dataset.report import Inputs, build
     from kerneldefs.dataset.table import as_text
     from kerneldefs.files import canonical_json, write_json, write_text
@@ -58,7 +64,10 @@ def main() -> int:
     )
     if options.manifest and not options.definitions.exists():
         options.definitions.mkdir(parents=True)  # nothing was staged, which the report will say
-    report = build(inputs, check_tree(options.definitions, op_types, names))
+    checked = check_tree(options.definitions, op_types, names)
+    if options.execute:
+        checked = execute(checked, options.cache)
+    report = build(inputs, checked)
     text = as_text(report)
     if options.report_json:
         write_json(options.report_json, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,15 @@ class Normalised:
     quarantined: tuple[Quarantined, ...]
 
 
-def normalise(config: ServingConfig, capture: Path) -> Normalised:
-    """Return the candidates of a capture directory; a refused capture has none."""
+# Tells the candidates to keep from those to put aside.
+Gate = Callable[[Sequence[Candidate]], tuple[list[Candidate], list[Quarantined]]]
+
+
+def normalise(config: ServingConfig, capture: Path, gate: Gate | None = None) -> Normalised:
+    """Return the candidates of a capture directory; a refused capture has none.
+
+    Clean candidates go through `gate`, if there is one, which may put some of them aside.
+    """
     summary = read_json(capture / CAPTURE_FILE)
     status = summary.get("status")
     if status not in (CAPTURED, REFUSED):
@@ -76,7 +84,8 @@ def normalise(config: ServingConfig, capture: Path) -> Normalised:
             lost += rank.lost
             others += rank.others
     candidates, collided = unite(found)
-    quarantined = _merged([*lost, *collided])
+    candidates, stopped = gate(candidates) if gate else (candidates, [])
+    quarantined = _merged([*lost, *collided, *stopped])
     index = {
         "config": config.id,
         "model": config.model,
