@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -60,9 +61,19 @@ def _examine(definition: Mapping[str, Any], budget: int, verdict: dict[str, Any]
     for name, one, other in zip(definition["outputs"], first, second, strict=True):
         if not judge.same(one, other):
             raise Failure("nondeterministic", f"{name} differs between two runs under one seed")
-    verdict["agreement"] = verify.agreement(definition, inputs.values, run)
-    if verdict["agreement"] and not verdict["agreement"]["agrees"]:
-        raise Failure("disagrees", _disagreement(verdict["agreement"]))
+    agreement = verdict["agreement"] = _agreement(definition, inputs, run)
+    if agreement and agreement["outputs"] and not agreement["agrees"]:
+        raise Failure("disagrees", _disagreement(agreement))
+
+
+def _agreement(
+    definition: Mapping[str, Any], inputs: Inputs, run: Callable[..., list[Any]]
+) -> dict[str, Any] | None:
+    """Compare; a comparison that cannot be made leaves the reference unverified, and says why."""
+    try:
+        return verify.agreement(definition, inputs.values, run)
+    except Exception as error:
+        return {"against": described(error), "outputs": {}, "agrees": False}
 
 
 def _once(
@@ -102,7 +113,8 @@ def loaded(reference: str) -> Callable[..., list[Any]]:
 
 
 def _import(name: str, *rest: Any, **others: Any) -> Any:
-    if name not in MODULES:
+    """Import what the screen lets pass; torch's own C++ asks for more of torch through this too."""
+    if name.split(".")[0] not in MODULES or name not in sys.modules:
         raise ImportError(f"{name} may not be imported")
     return builtins.__import__(name, *rest, **others)
 

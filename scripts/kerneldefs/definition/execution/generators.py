@@ -101,7 +101,7 @@ ROWS: tuple[Row, ...] = (
     Row("", r"top_p", "scalar", fixed(0.9)),
     Row("", r"min_p", "scalar", fixed(0.1)),
     Row("", r"window_left", "scalar", fixed(-1)),
-    Row("", r"offset|causal|disable|use_", "scalar", fixed(0)),
+    Row("", r"offset|causal|disable|use_|shared_experts", "scalar", fixed(0)),
     Row("", r"", "scalar", fixed(1)),
     # which token, page, request and expert
     Row("", r"last_page_len", "int", last_page),

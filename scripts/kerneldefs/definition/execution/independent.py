@@ -141,10 +141,16 @@ def merge(definition: Definition, values: Values, run: Run) -> list[Pair]:
     return _compared(run(*flat), attend(q, k, v, scale, mask))
 
 
+def _of_rows(limit: Any, rows: int) -> list[Any]:
+    """A limit for each row, from one each or one for all."""
+    return limit.tolist() if torch.is_tensor(limit) else [limit] * rows
+
+
 def top_k_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Keep the k largest of each row, and what ties with the last of them; sum to one."""
     expected = []
-    for row, k in zip(values["probs"].double().tolist(), values["top_k"].tolist(), strict=True):
+    rows = values["probs"].double().tolist()
+    for row, k in zip(rows, _of_rows(values["top_k"], len(rows)), strict=True):
         limit = sorted(row)[-min(max(k, 1), len(row))]
         kept = [p if p >= limit else 0.0 for p in row]
         whole = sum(kept)
@@ -155,7 +161,8 @@ def top_k_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]
 def top_p_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Keep the largest of each row until they reach p; which of nearly equal sums is open."""
     expected, sure = [], []
-    for row, p in zip(values["probs"].double().tolist(), values["top_p"].tolist(), strict=True):
+    rows = values["probs"].double().tolist()
+    for row, p in zip(rows, _of_rows(values["top_p"], len(rows)), strict=True):
         descending = sorted(row, reverse=True)
         before = [0.0, *itertools.accumulate(descending)]
         count = bisect.bisect_left(before, p, hi=len(row))

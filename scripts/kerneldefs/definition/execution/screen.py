@@ -46,11 +46,30 @@ def problems(reference: str) -> list[str]:
     return list(dict.fromkeys(_Reader(tree).problems()))
 
 
+def _annotations(tree: ast.Module) -> set[int]:
+    """The nodes that are never evaluated: annotations, where the reference says they are text."""
+    deferred = any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(alias.name == "annotations" for alias in node.names)
+        for node in tree.body
+    )
+    if not deferred:
+        return set()
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            words = getattr(node, name, None)
+            found |= {id(word) for word in ast.walk(words)} if words else set()
+    return found
+
+
 class _Reader:
     """One parsed reference: which names are modules, which it binds itself, what it reaches for."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self._nodes = list(ast.walk(tree))
+        words = _annotations(tree)
+        self._nodes = [node for node in ast.walk(tree) if id(node) not in words]
         self._modules: dict[str, str] = {}  # local name -> module
         self._taken: dict[str, str] = {}  # local name -> what was imported from a module
         self._bound = self._bindings()

@@ -148,6 +148,14 @@ def test_sentences_name_the_thing_and_its_line() -> None:
     ]
 
 
+def test_annotations_are_read_where_they_are_evaluated() -> None:
+    text = "def run(x: Anything.at.all = 3) -> eval('3'):\n    y: open\n    return x\n"
+    assert len(problems(text)) == 4
+    assert problems(f"from __future__ import annotations\n{text}") == []
+    hidden = "from __future__ import annotations\ndef run(x: int = open('x')):\n    return x\n"
+    assert problems(hidden) == ["it uses open, which it may not (line 2)"]
+
+
 def test_the_lists_hold_no_private_name() -> None:
     assert [name for name in ATTRIBUTES | BUILTINS if name.startswith("_")] == []
     leaves = {name.rpartition(".")[2] for name in NAMES}
