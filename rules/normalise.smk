@@ -22,6 +22,7 @@ rule normalise:
         mem_mb=1500,
     params:
         code=planning.code_digest("normalise"),
+        versions=planning.versions(),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/normalise.py {input.config:q} {input.dump:q}"
         " --out {output:q}"

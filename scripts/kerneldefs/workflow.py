@@ -25,12 +25,13 @@ from kerneldefs.serving.settings import Settings
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 
-# The code that shapes what a stage writes, under scripts/.
+# What shapes the output of a stage, under the project's root: its command, the library, a schema.
+_DEFINITION = ("scripts/kerneldefs/definition", "config/schemas/definition.schema.json")
 CODE = {
-    "capture": ("capture.py", "kerneldefs/capture"),
-    "normalise": ("normalise.py", "kerneldefs/definition", "kerneldefs/derive"),
-    "stage": ("stage.py", "kerneldefs/dataset"),
-    "validate": ("validate.py", "kerneldefs/dataset", "kerneldefs/definition"),
+    "capture": ("scripts/capture.py", "scripts/kerneldefs/capture"),
+    "normalise": ("scripts/normalise.py", "scripts/kerneldefs/capture/record.py", *_DEFINITION),
+    "stage": ("scripts/stage.py", "scripts/kerneldefs/dataset", *_DEFINITION),
+    "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
 }
 SIMULATE = "simulate"
 MANIFEST_FILE = "manifest.json"
@@ -151,16 +152,16 @@ def shell_prefix(deployment_methods: Iterable[object]) -> str:
     return f'{strict}export PATH={folder}:"$PATH"; '
 
 
-def code_digest(stage: str, scripts: Path = SCRIPTS) -> str:
+def code_digest(stage: str, project: Path = SCRIPTS.parent) -> str:
     """Return a digest of the code that shapes what a stage writes."""
     sha = hashlib.sha256()
     for name in CODE[stage]:
-        root = scripts / name
+        root = project / name
         for path in [root] if root.is_file() else sorted(root.rglob("*")):
             if not path.is_file() or "__pycache__" in path.parts:
                 continue
             content = path.read_bytes()
-            sha.update(f"{path.relative_to(scripts).as_posix()} {len(content)}\n".encode())
+            sha.update(f"{path.relative_to(project).as_posix()} {len(content)}\n".encode())
             sha.update(content)
     return sha.hexdigest()[:16]
 

@@ -109,28 +109,32 @@ def test_shell_prefix_survives_odd_folders(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    for name in workflow.CODE["normalise"][1:]:
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "normalise.py").write_text("one")
-    (tmp_path / "kerneldefs/definition/table.json").write_text("{}")
+    for name in workflow.CODE["normalise"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.write_text("one")
+        else:
+            path.mkdir()
+    (tmp_path / "scripts/kerneldefs/definition/table.json").write_text("{}")
     return tmp_path
 
 
 def test_code_digest_changes_with_the_code_only(code: Path) -> None:
+    library = code / "scripts/kerneldefs/definition"
     before = workflow.code_digest("normalise", code)
-    (code / "stage.py").write_text("not this stage's")
-    (code / "kerneldefs/definition/__pycache__").mkdir()
-    (code / "kerneldefs/definition/__pycache__/table.pyc").write_bytes(b"x")
+    (code / "scripts/stage.py").write_text("not this stage's")
+    (library / "__pycache__").mkdir()
+    (library / "__pycache__/table.pyc").write_bytes(b"x")
     assert workflow.code_digest("normalise", code) == before
-    (code / "kerneldefs/definition/table.json").write_text("{ }")
+    (library / "table.json").write_text("{ }")
     assert workflow.code_digest("normalise", code) != before
 
 
 def test_code_that_does_not_exist_is_a_mistake_of_ours() -> None:
     for stage, names in workflow.CODE.items():
-        existing = [name for name in names if (workflow.SCRIPTS / name).exists()]
-        assert f"{stage}.py" in existing
-        assert workflow.code_digest(stage)
+        assert all((workflow.SCRIPTS.parent / name).exists() for name in names)
+        assert f"scripts/{stage}.py" in names
 
 
 @pytest.fixture
