@@ -21,6 +21,7 @@ from kerneldefs.definition.execution.makers import (
     chosen_experts,
     cos_sin,
     cycled,
+    fan_in,
     fixed,
     groups,
     in_turn,
@@ -129,6 +130,9 @@ ROWS: tuple[Row, ...] = (
     Row("", r"bias", "float", normal(0.1)),
     # the rest, by what it is multiplied with
     Row("", r"cos_sin", "float", cos_sin),
+    Row("moe", r"hidden_states_scale", "float", between(1.0, 3.0)),
+    Row("moe", r"gemm1.*scale", "float", fan_in("hidden_size")),
+    Row("moe", r"gemm2.*scale", "float", fan_in("intermediate_size")),
     Row("", r"scale|_sf$|scaling", "float", between(0.01, 0.03)),
     Row("rmsnorm|norm", r"hidden|^x$|input|residual", "float", rows_of_many_sizes),
     Row("rmsnorm|norm", r"weight|gamma", "float", between(0.5, 1.5)),

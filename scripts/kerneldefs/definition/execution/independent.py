@@ -7,10 +7,8 @@ beside the same quantities from torch's own operators or a plain loop.
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,19 +25,7 @@ from kerneldefs.definition.execution.attention import (
     queries_of,
     tokens_first,
 )
-
-Definition = Mapping[str, Any]
-Values = Mapping[str, Any]
-Run = Callable[..., list[Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """One output and what it should be; where `sure` is False either answer would do."""
-
-    got: Any
-    expected: Any
-    sure: Any = None
+from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 
 def _epsilon(definition: Definition) -> float:

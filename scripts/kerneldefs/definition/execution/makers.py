@@ -152,10 +152,26 @@ def chosen_experts(wanted: Wanted) -> Any:
 
 
 def routing(wanted: Wanted) -> Any:
-    """Scores of experts; the first few, which stay when experts are cut, are often chosen."""
+    """Scores of experts: the first few, which stay when experts are cut, are often chosen.
+
+    The last quarter holds one very good expert among bad ones, which routing by groups must lose.
+    """
     scores = torch.randn(wanted.shape, generator=wanted.random)
-    scores[..., : min(4, wanted.shape[-1])] += 1.5
+    experts = wanted.shape[-1]
+    scores[..., : min(4, experts)] += 1.5
+    scores[..., experts - experts // 4 :] -= 3.0
+    scores[..., -1] += 8.0
     return scores
+
+
+def fan_in(*axes: str) -> Maker:
+    """Scales of weight codes whose products with a state of size one are of size one."""
+
+    def scales(wanted: Wanted) -> Any:
+        spread = torch.rand(wanted.shape, generator=wanted.random) + 0.5
+        return spread * 2.0 / math.sqrt(wanted.first(*axes, default=1024))
+
+    return scales
 
 
 def probabilities(wanted: Wanted) -> Any:

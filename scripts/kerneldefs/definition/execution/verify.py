@@ -9,17 +9,20 @@ from typing import Any
 
 import torch
 
-from kerneldefs.definition.execution import independent
-from kerneldefs.definition.execution.independent import Definition, Pair, Run, Values
+from kerneldefs.definition.execution import drawn, experts, independent
+from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 # Absolute and relative tolerance by the dtype of the output: a few units in its last place, the
-# sums being over at most a few thousand products.
+# sums being over at most a few thousand products. The absolute one is for outputs whose largest
+# number is one or more, and shrinks with smaller ones.
 TOLERANCES = {
     "float32": (1e-4, 1e-3),
     "float16": (2e-3, 4e-3),
     "bfloat16": (1e-2, 1.6e-2),
     "float8_e4m3fn": (2e-2, 0.13),
     "float8_e5m2": (4e-2, 0.26),
+    "int32": (0.0, 0.0),
+    "int64": (0.0, 0.0),
 }
 
 
@@ -37,6 +40,12 @@ class Row:
 _SDPA = "torch.nn.functional.scaled_dot_product_attention"
 _PAGES = ("kv_indptr", "kv_indices")
 _TABLES = ("block_tables", "seq_lens", "bmm1_scale", "bmm2_scale")
+_TOKENS = "a loop over tokens and their experts"
+_EXPERTS = (
+    *("routing_logits", "hidden_states", "hidden_states_scale"),
+    *("gemm1_weights", "gemm1_weights_scale", "gemm2_weights", "gemm2_weights_scale"),
+    *("local_expert_offset", "routed_scaling_factor"),
+)
 ROWS: tuple[Row, ...] = (
     Row(
         r"(gemma_)?(fused_add_)?rmsnorm_h\d+(_eps[\d.e-]+)?",
@@ -101,6 +110,28 @@ ROWS: tuple[Row, ...] = (
         "a loop over sorted rows",
         independent.top_p_renorm,
     ),
+    Row(
+        r"(sampling_from_probs|(top_k_|top_p_|top_k_top_p_|min_p_)sampling)_v\d+(_joint)?",
+        ("probs",),
+        ("top_k", "top_p", "min_p"),
+        f"shares of {drawn.DRAWS} draws",
+        drawn.shares,
+    ),
+    Row(
+        r"fused_topk_deepseek_e\d+_k\d+",
+        ("scores", "bias", "n_group", "topk_group", "routed_scaling_factor"),
+        ("topk_values", "topk_indices"),
+        "a loop over tokens",
+        experts.deepseek_topk,
+    ),
+    Row(
+        r"moe_fp8_block_scale_ds_routing_.*",
+        (*_EXPERTS, "routing_bias"),
+        (),
+        _TOKENS,
+        experts.block_scaled,
+    ),
+    Row(r"moe_fp8_block_scale_renormalize_routing_.*", _EXPERTS, (), _TOKENS, experts.block_scaled),
     Row(r"gemm_n\d+_k\d+", ("A", "B"), (), "torch.matmul", independent.gemm),
     Row(r"silu_and_mul_.*", (), ("x", "input"), "torch.nn.functional.silu", independent.gated_silu),
 )
@@ -133,8 +164,10 @@ def agreement(definition: Definition, values: Values, run: Run) -> dict[str, Any
 
 
 def _compared(spec: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
-    atol, rtol = TOLERANCES[spec["dtype"]]
+    atol, rtol = pair.tolerance or TOLERANCES[spec["dtype"]]
     got, expected = pair.got.double(), pair.expected.double()
+    finite = expected[expected.isfinite()].abs()
+    atol *= min(1.0, float(finite.max())) if finite.numel() else 1.0
     equal = got == expected  # equal infinities too
     gap = torch.where(equal, 0.0, (got - expected).abs())
     within = equal | (expected.isfinite() & (gap <= atol + rtol * expected.abs()))

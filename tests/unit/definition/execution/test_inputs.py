@@ -128,6 +128,20 @@ def test_experts() -> None:
     assert all(row.unique().numel() == 4 for row in ids)
 
 
+def test_experts_see_numbers_of_size_one() -> None:
+    inputs = {
+        "hidden_states": (["seq_len", "hidden_size"], "float8_e4m3fn"),
+        "hidden_states_scale": (["one", "seq_len"], "float32"),
+        "gemm1_weights": (["two_i", "hidden_size"], "float8_e4m3fn"),
+        "gemm1_weights_scale": (["two_i", "one"], "float32"),
+    }
+    case = definition("", inputs, Y, consts={"hidden_size": 512, "two_i": 64}, op_type="moe")
+    found = generate(case).values
+    states = found["hidden_states"].float() * found["hidden_states_scale"].T
+    product = states @ (found["gemm1_weights"].float() * found["gemm1_weights_scale"]).T
+    assert 0.3 < product.std() < 3
+
+
 def test_rows_of_a_norm_are_small_and_large() -> None:
     case = definition("", {"hidden_states": (["batch_size", "m"], "float32")}, Y)
     case["op_type"] = "rmsnorm"
