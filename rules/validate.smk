@@ -23,6 +23,7 @@ rule validate:
         "../environment.yml"
     params:
         folder=subpath(input.manifest, parent=True),
+        only=lambda wildcards: RUN.config_ids(wildcards.model),
         code=planning.code_digest("validate"),
     shell:
         "python scripts/validate.py {params.folder:q}/definitions"
@@ -31,6 +32,7 @@ rule validate:
         " --configs {params.folder:q}/configs"
         " --dumps {params.folder:q}/dumps"
         " --candidates {params.folder:q}/candidates"
+        " --only {params.only:q}"
         " --report-json {output.json:q}"
         " --report-txt {output.text:q}"
         " > {log:q} 2>&1"

@@ -40,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--candidates", type=Path, help="folder with each config's candidates")
     report.add_argument("--configs", type=Path, help="folder with the serving configs")
     report.add_argument("--dumps", type=Path, help="folder with the captures")
+    report.add_argument(
+        "--only", metavar="A,B", help="the run's configs; others in the folders are left over"
+    )
     report.add_argument("--dropped", type=Path, help="JSON list of dropped cookbook entries")
     return arguments
 
@@ -61,6 +64,7 @@ def main() -> int:
         configs=options.configs,
         dumps=options.dumps,
         dropped=options.dropped,
+        only=None if options.only is None else tuple(options.only.split(",")),
     )
     if options.manifest and not options.definitions.exists():
         options.definitions.mkdir(parents=True)  # nothing was staged, which the report will say

@@ -73,6 +73,10 @@ class Run:
         here = Path.cwd().resolve()
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
+    def config_ids(self, model: str) -> str:
+        """Return the ids of a model's configs, comma-separated: what its report is about."""
+        return ",".join(config.id for config in self.plans[model].configs)
+
     def config_text(self, model: str, cfg: str) -> str:
         """Return a config's file content: the same text as long as the config is the same."""
         return canonical_json(self.config(model, cfg).to_json())

@@ -41,6 +41,7 @@ class Inputs:
     configs: Path | None = None  # a folder with one JSON per config
     dumps: Path | None = None  # a folder with one capture directory per config
     dropped: Path | None = None
+    only: tuple[str, ...] | None = None  # the run's configs, where folders hold more; None: all
 
 
 def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any]:
@@ -49,17 +50,20 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
     manifest = read_json(inputs.manifest) if inputs.manifest else {}
     candidates = _per_config(inputs.candidates, INDEX_FILE)
     captures = _per_config(inputs.dumps, CAPTURE_FILE)
+    quarantines = _per_config(inputs.candidates, QUARANTINE_FILE)
     configs = _configs(inputs.configs)
+    left_over = _leave(inputs.only, configs, captures, candidates, quarantines)
     report: dict[str, Any] = {
         "model": manifest.get("model"),
         "definitions": [_definition(item, manifest, candidates) for item in checked],
-        "quarantined": _quarantined(inputs.candidates, manifest),
+        "quarantined": _quarantined(quarantines, manifest),
         "existing": manifest.get("existing", []),
         "filtered": manifest.get("filtered", []),
         "not_definitions": _not_definitions(candidates),
         "refused": _refused(candidates, captures),
         "dropped": read_json(inputs.dropped) if inputs.dropped else [],
         "configs": configs,
+        "left_over": left_over,
         "captures": {
             config: {key: summary[key] for key in CAPTURE_KEYS if key in summary}
             for config, summary in captures.items()
@@ -84,7 +88,21 @@ def _finding(path: str, finding: Finding) -> dict[str, str]:
     return {"path": path, "check": finding.check, "message": finding.message}
 
 
-def _per_config(folder: Path | None, name: str) -> dict[str, dict[str, Any]]:
+def _leave(only: tuple[str, ...] | None, *found: dict[str, Any]) -> list[str]:
+    """Take what is not of this run out of each mapping by config; return the configs' ids.
+
+    Folders keep what was captured under earlier settings: it is no part of what is staged now.
+    """
+    if only is None:
+        return []
+    others = {config for mapping in found for config in mapping if config not in only}
+    for mapping in found:
+        for config in others & set(mapping):
+            del mapping[config]
+    return sorted(others)
+
+
+def _per_config(folder: Path | None, name: str) -> dict[str, Any]:
     """Read one file of each config's directory below a folder."""
     if folder is None or not folder.is_dir():
         return {}
@@ -122,10 +140,12 @@ def _definition(
     }
 
 
-def _quarantined(folder: Path | None, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+def _quarantined(
+    quarantines: dict[str, list[dict[str, Any]]], manifest: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Return the quarantined of all configs; one reason for one name is one row."""
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for config, items in _per_config_list(folder).items():
+    for config, items in quarantines.items():
         for item in items:
             key = (item["name"], item["cause"], item["reason"])
             row = rows.setdefault(key, {**item, "configs": [], "sources": []})
@@ -134,12 +154,6 @@ def _quarantined(folder: Path | None, manifest: dict[str, Any]) -> list[dict[str
     for item in manifest.get("quarantined", []):
         rows[(item["name"], item["cause"], item["reason"])] = {**item, "sources": []}
     return [rows[key] for key in sorted(rows)]
-
-
-def _per_config_list(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
-    if folder is None or not folder.is_dir():
-        return {}
-    return {p.parent.name: read_json(p) for p in sorted(folder.glob(f"*/{QUARANTINE_FILE}"))}
 
 
 def _not_definitions(candidates: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

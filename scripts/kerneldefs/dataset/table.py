@@ -22,6 +22,7 @@ def as_text(report: dict[str, Any]) -> str:
         _rows("Notes on serving configs", _notes(report)),
         _rows("Repairs that were needed, and their causes", _repairs(report)),
         _rows("Captures", _captures(report)),
+        _rows("Left over from earlier settings, and no part of this run", report["left_over"]),
     ]
     return "\n".join(filter(None, sections))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -179,6 +180,18 @@ def test_a_config_without_a_capture_is_an_error(tmp_path: Path) -> None:
     write_json(tmp_path / "configs/h100-tp1.json", {"id": "h100-tp1", "notes": []})
     (error,) = build(inputs)["errors"]
     assert error["message"].startswith("the config has no capture and no candidates")
+
+
+def test_what_earlier_settings_left_over_is_listed_and_no_part_of_the_run(tmp_path: Path) -> None:
+    inputs = a_run(tmp_path, norm())
+    report = build(dataclasses.replace(inputs, only=("h200-tp1",)))
+    assert report["ok"] is True
+    assert report["left_over"] == ["b200-tp1"]
+    assert list(report["configs"]) == list(report["captures"]) == ["h200-tp1"]
+    assert report["refused"] == []
+    assert report["not_definitions"][0]["configs"] == ["h200-tp1"]
+    assert "Left over from earlier settings, and no part of this run\n  b200-tp1" in as_text(report)
+    assert build(inputs)["left_over"] == []
 
 
 def test_a_model_without_any_definition_is_an_error_that_says_why(tmp_path: Path) -> None:
