@@ -88,13 +88,16 @@ def test_a_killed_caller_takes_its_capture_along(captures, tmp_path):
 
 
 def has_children(temporary: Path) -> bool:
-    """Whether a worker of these captures has a forked capture."""
-    found = subprocess.run(
-        ["pgrep", "-f", f"kerneldefs.capture.worker sm_90 {temporary}"],
-        capture_output=True,
-        text=True,
-    )
-    return len(found.stdout.split()) > 1
+    """Whether the worker of these captures has a forked capture: both have one command line."""
+    found = [command_line(folder) for folder in Path("/proc").glob("[0-9]*")]
+    return sum(f"kerneldefs.capture.worker\0sm_90\0{temporary}" in line for line in found) > 1
+
+
+def command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def test_a_worker_ends_with_its_owner(captures, owner):
