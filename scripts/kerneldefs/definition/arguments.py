@@ -29,6 +29,7 @@ HARMLESS = frozenset(
         "is_var_seq",
         "kv_seq_lens_cpu",
         "launch_with_pdl",
+        "load_balance",
         "layout_code",
         "local_num_experts",  # repeats the axis num_local_experts
         "lse",
@@ -36,12 +37,14 @@ HARMLESS = frozenset(
         "max_q_len",
         "max_seq_len",
         "multi_ctas_kv_counter_buffer",
+        "mma_sm",
         "o_dtype",
         "offset",
         "out",
         "out_dtype",
         "output",
         "output_dtype",
+        "pdl",
         "profiler_buffer",
         "q_seq_lens_cpu",
         "return_lse",
@@ -51,9 +54,12 @@ HARMLESS = frozenset(
         "semaphores",
         "trigger_completion_at_end",
         "tune_max_num_tokens",
+        "use_cp",
         "use_fused_finalize",
         "use_oneshot",
+        "use_pdl",
         "use_shuffled_weight",
+        "use_tensor_cores",
         "workspace",
         "workspace_buffer",
     ]
@@ -128,6 +134,65 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "num_elts_per_sage_attn_blk": (None, 0),
     "sage_attn_sfs": _NONE,
 }
+# Prefix -> the same for single templates, whose words mean something else elsewhere; a value is
+# what the reference does, by its signature or its text (flashinfer/trace/templates/, 0.6.18).
+_NHD = {"kv_layout": ("NHD",)}  # the declared axes' order
+_BLOCKS = {"scale_granularity_mnk": (1, 128)}  # tokens by 1, weights by 128 x 128
+_PLAIN_GATES = {"use_qk_l2norm": (False,)}  # gdn.py normalises nothing
+TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
+    "append_paged_kv_cache": _NHD,
+    "b12x_fused_moe": {"activation": ("silu",), "swiglu_alpha": (1.702,), "swiglu_beta": (1.0,)},
+    "batch_deepgemm_fp8_nt_groupwise": _BLOCKS,
+    "cudnn_batch_prefill": {"batch_offsets_units": ("elements",)},  # of offsets that are not there
+    "cutlass_fused_moe": {
+        "cluster_rank": (0,),
+        "cluster_size": (1,),
+        "enable_alltoall": (False,),
+        "ep_rank": (0,),
+        "ep_size": (1,),
+        "min_latency_mode": (False,),
+        "swizzled_input_sf": (True,),  # of scales that are not there
+        "tp_rank": (0,),
+        "tp_size": (1,),
+        "use_deepseek_fp8_block_scale": (False,),
+        "use_mxfp8_act_scaling": (False,),
+        "use_packed_weights": (False,),
+        "use_w4_group_scaling": (False,),
+        "use_wfp4afp8_humming": (False,),
+    },
+    "cute_dsl_fused_moe_nvfp4": {"local_expert_offset": (0,)},
+    "gdn_decode": _PLAIN_GATES,
+    "gdn_mtp": _PLAIN_GATES,
+    "gemm_fp8_nt_groupwise": _BLOCKS,
+    "gemm_mxfp8": {"use_8x4_sf_layout": (False,)},
+    "msa_proxy_score": {"reduce_heads": (False,)},
+    "msa_proxy_score_fp4": {"reduce_heads": (False,)},
+    "msa_sparse_attention": {
+        "lse_temperature_scale": (1.0,),  # of a result that is not asked for
+        "return_softmax_lse": (False,),
+        "return_temperature_lse": (False,),
+    },
+    "msa_sparse_decode_attention": {"return_softmax_lse": (False,)},
+    "rope_quantize_fp8_append_paged_kv_cache": _NHD,
+    "selective_state_update": {
+        "algorithm": ("auto", "simple", "vertical", "horizontal"),
+        "cache_steps": (0,),
+        "disable_state_update": (False,),
+        "pad_slot_id": (-1,),  # of slots that are not there
+        "philox_rounds": (10,),  # of a random seed that is not there
+    },
+    "single_decode": _NHD,
+    "single_prefill": {**_NHD, "causal": (False, True)},  # variants.py names the causal one
+    "top_k_page_table_transform": {"dsa_graph_safe": (False,), "tie_break": (0,)},
+    "top_k_varlen": {"compress_ratio": (1,), "next_n": (1,), "return_values": (False,)},
+    "xqa": {
+        **_NHD,
+        "kv_scale": (1.0,),
+        "q_seq_len": (1,),
+        "rcp_out_scale": (1.0,),
+        "sliding_win_size": (0,),
+    },
+}
 # plan() arguments that change what run() computes; the others size buffers and choose kernels.
 PLAN_NEUTRAL = (
     "custom_mask",
@@ -141,6 +206,11 @@ PLAN_NEUTRAL = (
 )
 # Read by variants.py, which names what differs from the template.
 VARIANT_ARGUMENTS = frozenset({"eps", "filter_apply_order", "is_causal", "rms_eps"})
+
+
+def neutral(prefix: str, name: str) -> tuple[Any, ...]:
+    """Return the values of an argument with which a template's reference is true."""
+    return TEMPLATE_NEUTRAL.get(prefix, {}).get(name) or NEUTRAL.get(name, ())
 
 
 def require_modelled(evidence: Evidence) -> None:
@@ -164,7 +234,7 @@ def _starts(evidence: Evidence, prefix: str) -> bool:
 
 
 def _require_neutral(evidence: Evidence, name: str, value: Any, what: str) -> None:
-    allowed = NEUTRAL.get(name, _NONE)
+    allowed = neutral(evidence.prefix, name) or _NONE
     tensor = isinstance(value, dict) or value is TENSOR
     if tensor or not any(value is a or _equal(value, a) for a in allowed):
         shown = TENSOR if tensor else repr(value)

@@ -9,13 +9,14 @@ from kerneldefs.definition.draft import Draft, Quarantine, const_axes, copied
 from kerneldefs.definition.evidence import Evidence
 from kerneldefs.definition.repairs.inputs import handles_none, taken_as
 from kerneldefs.definition.source import Entry, entry, returned
+from kerneldefs.definition.variants import named
 
 RUN = "run"
 INNER = "_reference"  # a reference of ours, where its own `run` does not take the inputs as passed
 MARK = "# Takes the definition's inputs in order and returns its outputs."
 # Arguments that a reference may be told; another value than its default changes no name because
 # the variants of variants.py, or the template itself, already say it.
-NAMED_ELSEWHERE = frozenset({"filter_apply_order", "is_causal", "kv_layout"})
+NAMED_ELSEWHERE = frozenset({"filter_apply_order", "is_causal", "kv_layout", "q_len_per_req"})
 
 
 def append_run(draft: Draft, evidence: Evidence) -> Draft:
@@ -47,7 +48,7 @@ def _run(draft: Draft, evidence: Evidence, function: Entry) -> str:
     names = list(draft["outputs"])
     if count == 0:
         lines += [
-            f"    {inplace[name]} = {_clone(inplace[name], draft, evidence)}" for name in names
+            f"    {key} = {_buffer(key, name, draft, evidence)}" for name, key in inplace.items()
         ]
         lines.append(f"    {call}")
         values = [inplace[name] for name in names]
@@ -95,9 +96,9 @@ def _inplace(draft: Draft, evidence: Evidence) -> dict[str, str]:
         slot = evidence.template.outputs.get(name.removesuffix("_out"))
         param = (slot.param if slot else None) or name.removesuffix("_out")
         keys = [key for key in draft["inputs"] if param in (key, evidence.param(key))]
-        if len(keys) != 1:
+        if len(keys) > 1:
             raise Quarantine("return-nothing", f"the reference returns no {name}")
-        buffers[name] = keys[0]
+        buffers[name] = keys[0] if keys else param
     return buffers
 
 
@@ -112,9 +113,14 @@ def _arguments(
             raise Quarantine("input-ignored", f"the reference does not take the input {key}")
         inputs_of.setdefault(name, []).append(key)
     arguments = []
+    written = _written(draft, evidence, function)
     for name in [*function.parameters, *sorted(function.keywords - function.parameters.keys())]:
         keys = inputs_of.get(name)
-        if keys:
+        if name in inplace.values() and not keys:
+            expression = name
+        elif name in written:
+            expression = _buffer(name, written[name], draft, evidence)
+        elif keys:
             expression = _input(keys, draft, evidence, function, set(inplace.values()))
         else:
             found = _value(name, draft, evidence, function)
@@ -124,6 +130,18 @@ def _arguments(
         positional = name in function.positional_only
         arguments.append(expression if positional else f"{name}={expression}")
     return arguments
+
+
+def _written(draft: Draft, evidence: Evidence, function: Entry) -> dict[str, str]:
+    """Required parameters that are output buffers which the reference fills and returns."""
+    found = {}
+    for name in draft["outputs"]:
+        slot = evidence.template.outputs.get(name.removesuffix("_out"))
+        param = (slot.param if slot else None) or name.removesuffix("_out")
+        required = param in function.parameters and function.parameters[param] is None
+        if required and param in function.writes and param not in draft["inputs"]:
+            found[param] = name
+    return found
 
 
 def _input(
@@ -138,6 +156,20 @@ def _input(
     if written and key not in cloned:
         return _clone(key, draft, evidence)
     return _seen(key, draft, evidence)
+
+
+def _buffer(key: str, output: str, draft: Draft, evidence: Evidence) -> str:
+    """Return what a reference may write an output to: a copy of its input, else an empty tensor."""
+    if key in draft["inputs"]:
+        return _clone(key, draft, evidence)
+    spec = draft["outputs"][output]
+    sizes = [_size(dim, draft) for dim in spec["shape"]]
+    return f"torch.empty(({', '.join(sizes)},), dtype=torch.{spec['dtype']})"
+
+
+def _size(dim: str, draft: Draft) -> str:
+    axis = draft["axes"][dim]
+    return repr(axis["value"]) if axis["type"] == "const" else _axis_expression(dim, draft)
 
 
 def _clone(key: str, draft: Draft, evidence: Evidence) -> str:
@@ -173,7 +205,7 @@ def _value(name: str, draft: Draft, evidence: Evidence, function: Entry) -> str 
     if value is not None and name not in HARMLESS:
         if default is not None and _literal(default) == value:
             return None
-        if required or name in NAMED_ELSEWHERE:
+        if required or name in NAMED_ELSEWHERE or name in named(evidence):
             return repr(value)
         raise Quarantine(
             "unnamed-variant",

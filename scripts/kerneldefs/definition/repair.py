@@ -12,7 +12,7 @@ from kerneldefs.definition.draft import Draft, Quarantine, ordered
 from kerneldefs.definition.evidence import Evidence, View, api_of, gather
 from kerneldefs.definition.own import retarget
 from kerneldefs.definition.repairs import REPAIRS
-from kerneldefs.definition.replaced import DENIED
+from kerneldefs.definition.replaced import denied
 from kerneldefs.definition.views import VIEWS
 
 OWN_TEMPLATE = "own-template"
@@ -68,8 +68,9 @@ def repair(
         draft, evidence, _ = own
         applied.append(OWN_TEMPLATE)
     evidence = dataclasses.replace(evidence, release=release)
-    if evidence.prefix in DENIED:
-        raise Quarantine("reference-denied", f"{evidence.prefix}: {DENIED[evidence.prefix]}")
+    why = denied(evidence.prefix, evidence.api)
+    if why is not None:
+        raise Quarantine("reference-denied", f"{evidence.prefix}: {why}")
     if not draft.get("reference"):
         raise Quarantine("no-reference", f"FlashInfer has no reference for {evidence.prefix}")
     require_modelled(evidence)

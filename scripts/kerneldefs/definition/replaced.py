@@ -29,27 +29,76 @@ REPLACED: dict[str, Replaced] = {
         "sampling_from_probs",
         ("probs",),
     ),
+    "sampling_from_logits": Replaced(
+        f"{_SAMPLING}: takes the most likely token where the kernel draws one",
+        "sampling_from_logits",
+        ("logits",),
+    ),
+    "top_k_mask_logits": Replaced(
+        f"{_SAMPLING}: applies the largest top_k of the batch to every row",
+        "top_k_mask_logits",
+        ("logits", "top_k"),
+    ),
     "top_k_renorm_probs": Replaced(
         f"{_SAMPLING}: applies the largest top_k of the batch to every row",
         "top_k_renorm_probs",
         ("probs", "top_k"),
     ),
+    "top_k_top_p_sampling_from_logits": Replaced(
+        f"{_SAMPLING}: takes the most likely token where the kernel draws one",
+        "top_k_top_p_sampling_from_logits",
+        ("logits", "top_k", "top_p"),
+    ),
 }
+
+_INTEGERS = "the reference packs rounded integers, which are no E2M1 codes, or scales by one"
+_ROUNDING = "the reference rounds E8M0 scales down, the kernel up (quantization_utils.cuh, 0.6.18)"
+_SCALES = "the reference returns scales in rows, where the template declares one flat array"
+_UNIFORM = "the reference weighs every expert alike, where the API unpacks weights from topk_ids"
 
 # References known to compute something else than their kernel, and none of ours instead.
 DENIED: dict[str, str] = {
+    "add_rmsnorm_fp4quant": _INTEGERS,
     "allreduce_fusion": "the reference adds nothing over ranks: it is another operator",
     "batch_attention_run": "the reference is attention of every query over the whole cache",
     "batch_pod_run": "the reference is attention of every query over the whole cache",
     "block_sparse_run": "the reference is dense attention",
     "chain_speculative_sampling": "the reference takes the most likely tokens",
+    "cute_dsl_batch_prefill_run": "the reference takes all requests for one, always causal",
     "decode_cp_a2a_alltoall": "the reference returns its inputs",
+    "fp4_quantize": _SCALES,
+    "gdn_prefill": "the reference computes the gates from A_log and dt_bias, the API takes them",
     "gemm_fp4": "the reference reads packed codes as integers, on the wrong axis",
+    "gemm_fp8": "the reference reorders the weights' blocks wrongly and leaves out alpha",
+    "grouped_gemm_nt_masked": "the reference applies no scales",
+    "mono_moe": "the reference activates the last half of the up weights, the kernel the first",
     "multi_level_cascade_run": "the reference is attention of every query over the whole cache",
+    "mxfp4_quantize": _ROUNDING,
+    "mxfp8_quantize": _SCALES,
+    "nvfp4_quantize": _SCALES,
     "pod_run": "the reference is attention of every query over the whole cache",
-    "sampling_from_logits": "the reference takes the most likely token",
+    "rmsnorm_fp4quant": _INTEGERS,
     "segment_gemm_run": "the reference multiplies every row with the first weight",
-    "top_k_mask_logits": "the reference applies the largest top_k of the batch to every row",
-    "top_k_top_p_sampling_from_logits": "the reference takes the most likely token",
+    "silu_and_mul_nvfp4_quantize": _SCALES,
+    "silu_and_mul_scaled_nvfp4_experts_quantize": _INTEGERS,
+    "trtllm_bf16_routed_moe": _UNIFORM,
+    "trtllm_fmha_v2_prefill": "the declared tensor is queries, keys and values at once",
+    "trtllm_fp4_block_scale_routed_moe": _UNIFORM,
+    "trtllm_fp8_block_scale_routed_moe": _UNIFORM,
+    "trtllm_fp8_per_tensor_scale_moe": "the reference scales up by gate's scale and gate by up's",
+    "trtllm_fp8_per_tensor_scale_routed_moe": _UNIFORM,
     "var_block_sparse_run": "the reference is dense attention",
+    "xqa_mla": "the reference rounds its result to the queries' dtype, FP8, before the output's",
 }
+
+# The same for one API of several that share a template.
+DENIED_APIS: dict[str, dict[str, str]] = {
+    "gdn_decode": {
+        "gated_delta_rule_decode": "the reference's state is [.., V, K], the API's is [.., K, V]"
+    },
+}
+
+
+def denied(prefix: str, api: str) -> str | None:
+    """Return why an API's reference is not to be staged; None where nothing is held against it."""
+    return DENIED.get(prefix) or DENIED_APIS.get(prefix, {}).get(api)

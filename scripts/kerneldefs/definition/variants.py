@@ -87,10 +87,10 @@ def attention(evidence: Evidence) -> list[Variant]:
 def filter_order(evidence: Evidence) -> list[Variant]:
     """Joint top-k and top-p filtering: each looks at the probabilities as given."""
     order = evidence.scalar("filter_apply_order")
-    if evidence.prefix != "top_k_top_p_sampling" or order in (None, "top_k_first"):
+    if order in (None, "top_k_first"):
         return []
-    if order != "joint":
-        raise Quarantine("variant", f"unknown filter_apply_order {order!r}")
+    if order != "joint" or evidence.prefix != "top_k_top_p_sampling":
+        raise Quarantine("variant", f"{evidence.prefix} knows no filter_apply_order {order!r}")
     sentence = "Joint order: both filters look at the probabilities as given."
     return [Variant("joint", sentence, {}, "top_k_top_p_joint_sampling")]
 
@@ -110,7 +110,56 @@ def _declared(evidence: Evidence, key: str) -> tuple[str, ...] | None:
     return evidence.template.inputs[key].dims
 
 
-FAMILIES: tuple[Callable[[Evidence], list[Variant]], ...] = (attention, filter_order, layout)
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A Python flag that the reference takes: what the name says where it is not the usual value.
+
+    `usual` is the setting that the template's name stands for (flashinfer/trace/templates/, 0.6.18:
+    the default of the reference, or what its description says).
+    """
+
+    usual: bool
+    suffix: str
+    sentence: str
+
+
+_CAUSAL = Flag(False, "causal", "Causal: the last query stands at the last key.")
+_NONCAUSAL = Flag(True, "noncausal", "Non-causal: every query sees every key.")
+_INTERLEAVED = Flag(True, "interleaved", "Rotary pairs are neighbours, not halves.")
+FLAGS: dict[str, dict[str, Flag]] = {
+    "cudnn_batch_prefill": {"causal": _NONCAUSAL},
+    "fmha_v2_prefill_sm120": {"causal": _NONCAUSAL},
+    "mla_rope_quantize_fp8": {"is_neox": _INTERLEAVED},
+    "msa_sparse_attention": {"causal": _CAUSAL},
+    "rope_quantize_fp8": {"is_neox": _INTERLEAVED},
+    "rope_quantize_fp8_append_paged_kv_cache": {"is_neox": _INTERLEAVED},
+    "single_prefill": {"causal": _CAUSAL},
+}
+
+
+def flags(evidence: Evidence) -> list[Variant]:
+    """Flags that the reference takes itself, so that only name and description must tell them."""
+    found = []
+    for name, flag in FLAGS.get(evidence.prefix, {}).items():
+        value = evidence.scalar(name)
+        if not isinstance(value, bool):
+            raise Quarantine("no-evidence", f"{evidence.call.op} gave no flag {name}")
+        if value != flag.usual:
+            found.append(Variant(flag.suffix, flag.sentence))
+    return found
+
+
+def named(evidence: Evidence) -> frozenset[str]:
+    """Return the arguments whose value a flag's variant names."""
+    return frozenset(FLAGS.get(evidence.prefix, {}))
+
+
+FAMILIES: tuple[Callable[[Evidence], list[Variant]], ...] = (
+    attention,
+    filter_order,
+    layout,
+    flags,
+)
 
 
 def variants(evidence: Evidence) -> list[Variant]:

@@ -234,4 +234,5 @@ VIEWS: dict[str, Callable[[KernelCall, Template], View]] = {
     "trtllm_batch_decode_with_kv_cache": trtllm_paged,
     "trtllm_batch_context_with_kv_cache": trtllm_paged,
     "trtllm_batch_decode_with_kv_cache_mla": trtllm_mla,
+    "xqa_batch_decode_with_kv_cache": trtllm_paged,
 }

@@ -148,11 +148,18 @@ def soft_cap() -> float:
     return max(gap(plain, high), gap(flat, v.mean(0, keepdim=True)))
 
 
-def drawn(name: str, probs: list[float], kept: list[int], *limits: torch.Tensor) -> float:
+def drawn(
+    name: str,
+    probs: list[float],
+    kept: list[int],
+    *limits: torch.Tensor,
+    of_logits: bool = False,
+) -> float:
     """Compare how often each token is drawn with its share among the kept ones."""
     rows = 20_000
     row = torch.tensor(probs)
-    tokens = load(name)(row.repeat(rows, 1), *(limit.repeat(rows) for limit in limits))
+    given = row.log() if of_logits else row
+    tokens = load(name)(given.repeat(rows, 1), *(limit.repeat(rows) for limit in limits))
     share = torch.zeros_like(row)
     share[kept] = row[kept] / row[kept].sum()
     return gap(torch.bincount(tokens.long(), minlength=len(probs)) / rows, share)
@@ -163,6 +170,8 @@ def main() -> None:
     probs = [0.1, 0.4, 0.2, 0.3]
     one = torch.ones(1)
     renorm = load("top_k_renorm_probs")(torch.tensor([probs] * 2), torch.tensor([2, 9]))
+    logits = torch.tensor([probs] * 2).log()
+    masked = load("top_k_mask_logits")(logits, torch.tensor([2, 9]))
     two = torch.tensor([[0, 4 / 7, 0, 3 / 7], probs])
     found = {
         **{
@@ -177,10 +186,30 @@ def main() -> None:
         "merged": merged(),
         "soft cap": soft_cap(),
         "top-k renorm": gap(renorm, two),
+        "top-k mask": gap(torch.softmax(masked, -1), two),
     }
     counted = {
         "min-p": drawn("min_p_sampling", probs, [1, 3], one * 0.7),
         "plain": drawn("sampling_from_probs", probs, [0, 1, 2, 3]),
+        "logits": drawn("sampling_from_logits", probs, [0, 1, 2, 3], of_logits=True),
+        # Top-p looks at what top-k left: 0.44 and 0.78 of 1 where 0.7 is asked for keep 1, 3.
+        "logits in turn": drawn(
+            "top_k_top_p_sampling_from_logits",
+            probs,
+            [1, 3],
+            one.int() * 3,
+            one * 0.7,
+            of_logits=True,
+        ),
+        # Of 0.4 / 0.7 = 0.57 and 1: 0.5 keeps 1 alone, as it would not of the whole row.
+        "logits first": drawn(
+            "top_k_top_p_sampling_from_logits",
+            probs,
+            [1],
+            one.int() * 2,
+            one * 0.5,
+            of_logits=True,
+        ),
         # Of the joint filters top-k keeps 1, 3, 2 and top-p, which looks at 0.4, 0.7, 0.9 and not
         # at what top-k left (0.44, 0.78, 1), keeps 1, 3.
         "joint": drawn("top_k_top_p_joint_sampling", probs, [1, 3], one.int() * 3, one * 0.7),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from kerneldefs.definition.arguments import HARMLESS, NEUTRAL
+from kerneldefs.definition.arguments import HARMLESS, neutral
 from kerneldefs.definition.draft import DTYPES, SAME_BYTES, Draft, Quarantine, copied
 from kerneldefs.definition.evidence import Evidence
 from kerneldefs.definition.source import Entry, entry, functions, parse
@@ -84,7 +84,7 @@ def is_ignored(key: str, draft: Draft, evidence: Evidence, function: Entry) -> b
     if taken_as(key, evidence, function) is not None:
         return False
     value = evidence.of(key).value
-    if evidence.of(key).tensor is None and value in NEUTRAL.get(key, ()):
+    if evidence.of(key).tensor is None and value in neutral(evidence.prefix, key):
         return True
     raise Quarantine(
         "input-ignored", f"the reference does not take the input {key}, which was passed"

@@ -18,8 +18,20 @@ def set_dtypes(draft: Draft, evidence: Evidence) -> Draft:
             _require_shape(name, spec["shape"], fact, evidence)
             spec["dtype"] = dataset_dtype(fact.dtype, f"output {name}")
         else:
+            _require_declared(name, spec["dtype"], evidence)
             spec["dtype"] = dataset_dtype(spec["dtype"], f"output {name}")
     return result
+
+
+def _require_declared(name: str, dtype: str, evidence: Evidence) -> None:
+    """Quarantine an output dtype that was only inferred from a quantized input: kernels widen."""
+    outputs = evidence.template.outputs
+    slot = outputs.get(name) or outputs.get(name.removesuffix("_out"))
+    declared = slot is not None and (slot.dtype is not None or slot.dtype_from is not None)
+    if not declared and dtype.startswith(("float8", "uint8", "int8")):
+        raise Quarantine(
+            "no-evidence", f"nothing but an input of {dtype} tells the dtype of {name}"
+        )
 
 
 def observed(name: str, evidence: Evidence) -> TensorFact | None:

@@ -25,6 +25,10 @@ from kerneldefs.definition.variants import (
 
 # What a reference may import; anything else would need more than torch to run.
 IMPORTABLE = frozenset({"__future__", "enum", "math", "numpy", "torch", "typing"})
+# Tags of FlashInfer that are no word of the dataset (gdn.py, mamba.py, moe.py, rope.py; 0.6.18).
+_FOREIGN_TAGS = frozenset({"arch:sm90a", "mamba", "quantize:fp8", "stage:mtp"})
+# Modules whose names are used by helpers of other modules' references (0.6.18).
+_HELPERS_OF_HELPERS = ("flashinfer.tllm_enums", "flashinfer.trace.templates.quantize")
 _EPSILON_TEXT = re.compile(r"(Epsilon (?:is )?fixed at )[0-9.e+-]*[0-9]")
 
 
@@ -91,18 +95,40 @@ def inline_helpers(draft: Draft, evidence: Evidence) -> Draft:
         if not missing:
             break
         _require_release(evidence.release, missing)
-        found = [package.definition_of(name, evidence.template.module) for name in missing]
+        found = [_helper(name, evidence.template.module) for name in missing]
         lost = [name for name, text in zip(missing, found, strict=True) if text is None]
         if lost:
             raise Quarantine("reference-names", f"the reference uses {', '.join(lost)}, undefined")
-        source = _after_imports(source, [text for text in found if text])
+        source = _after_imports(source, [_members(text, source) for text in found if text])
     if missing_names(source):
         raise Quarantine("reference-names", "the reference's helpers never end")
+    source = _without_foreign_branches(source)
     foreign = imported(source) - IMPORTABLE
     if foreign:
         raise Quarantine("reference-imports", f"the reference imports {', '.join(sorted(foreign))}")
     result["reference"] = source
     return result
+
+
+def _helper(name: str, module: str) -> str | None:
+    """Return the source of a helper: from the reference's module, else where helpers' own are."""
+    found = (package.definition_of(name, place) for place in (module, *_HELPERS_OF_HELPERS))
+    return next((text for text in found if text), None)
+
+
+def _members(text: str, source: str) -> str:
+    """Leave out the methods of an enum that the reference does not use: only its members count."""
+    node = parse(text).body[-1]
+    if not isinstance(node, ast.ClassDef):
+        return text
+    methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+    used = {n.attr for n in ast.walk(parse(source)) if isinstance(n, ast.Attribute)}
+    if not methods or used & {method.name for method in methods}:
+        return text
+    kept = [n for n in node.body if n not in methods]
+    lines = text.splitlines()
+    head = lines[: node.lineno]
+    return "\n".join([*head, *(f"    {ast.unparse(n)}" for n in kept)])
 
 
 def _require_release(release: str | None, missing: list[str]) -> None:
@@ -115,7 +141,16 @@ def _require_release(release: str | None, missing: list[str]) -> None:
 
 
 def _after_imports(source: str, helpers: list[str]) -> str:
-    """Insert helpers after the leading imports; what they need themselves comes before them."""
+    """Insert helpers after the leading imports; what they need themselves comes before them.
+
+    A constant made of names that are there already comes after those, before the last function.
+    """
+    late = [text for text in helpers if _uses_names_at_once(text)]
+    if late:
+        source = _before_last_function(source, late)
+    helpers = [text for text in helpers if text not in late]
+    if not helpers:
+        return source
     last = 0
     for node in parse(source).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -126,6 +161,41 @@ def _after_imports(source: str, helpers: list[str]) -> str:
     body = "\n\n\n".join(helpers)
     rest = "\n".join(lines[last:]).lstrip("\n")
     return "\n".join([*lines[:last], "", "", body, "", "", rest]).lstrip("\n") + "\n"
+
+
+def _without_foreign_branches(source: str) -> str:
+    """Let a branch that imports more than torch raise instead: it never computes something else.
+
+    flashinfer/trace/templates/moe.py (0.6.18) imports a validator where SiTU is asked for.
+    """
+    for node in ast.walk(parse(source)):
+        if not isinstance(node, ast.If) or node.orelse:
+            continue
+        names = imported(ast.unparse(ast.Module(node.body, []))) - IMPORTABLE
+        if names:
+            lines, first, last = source.splitlines(), node.body[0], node.body[-1]
+            indent = " " * first.col_offset
+            lines[first.lineno - 1 : last.end_lineno] = [
+                f'{indent}raise NotImplementedError("this needs more than torch")'
+            ]
+            return _without_foreign_branches("\n".join(lines) + "\n")
+    return source
+
+
+def _uses_names_at_once(text: str) -> bool:
+    statement = parse(text).body[-1]
+    return isinstance(statement, (ast.Assign, ast.AnnAssign)) and any(
+        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        for node in ast.walk(statement.value or statement)
+    )
+
+
+def _before_last_function(source: str, texts: list[str]) -> str:
+    function = next(n for n in reversed(parse(source).body) if isinstance(n, ast.FunctionDef))
+    line = min([function.lineno, *(d.lineno for d in function.decorator_list)]) - 1
+    lines = source.splitlines()
+    body = "\n\n\n".join(texts)
+    return "\n".join([*lines[:line], body, "", "", *lines[line:]]) + "\n"
 
 
 def drop_constraints(draft: Draft, evidence: Evidence) -> Draft:
@@ -141,7 +211,7 @@ def drop_constraints(draft: Draft, evidence: Evidence) -> Draft:
 def set_tags(draft: Draft, evidence: Evidence) -> Draft:
     """Name public API paths, and claim nothing verified that this project did not verify."""
     result = copied(draft)
-    result["tags"] = upstream_tags(draft["tags"])
+    result["tags"] = [t for t in upstream_tags(draft["tags"]) if t not in _FOREIGN_TAGS]
     return result
 
 
