@@ -29,7 +29,7 @@ def main() -> int:
         "--config", type=Path, default=CONFIG_FILE, metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     plans = plan_models(Settings.load(options.config, options.settings), may_fetch=False)
     print(plans_json(plans) if options.json else plans_text(plans), end="")
     return 0

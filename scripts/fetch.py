@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--config", type=Path, default=CONFIG_FILE, metavar="FILE", help="default: %(default)s"
     )
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     failed = 0
     for plan in plan_models(Settings.load(options.config, options.settings), may_fetch=True):
         if plan.revision:
