@@ -106,6 +106,7 @@ PASSED: dict[str, dict[str, Any]] = {
         "ckv_cache": _empty(_BF16, 8, 16, 512),
         "kpe_cache": _empty(_BF16, 8, 16, 64),
     },
+    "b12x_fused_moe": {"fc2_input_scale": _empty(torch.float32, 1)},
     "cudnn_batch_prefill": {"block_tables": _empty(_I32, _ROWS, 2)},
     "fmha_v2_prefill_sm120": {"scale_bmm1_d": None, "scale_bmm2_d": None},
     "gdn_decode": _PLAIN_GATES,

@@ -201,6 +201,8 @@ def _value(name: str, draft: Draft, evidence: Evidence, function: Entry) -> str 
         return repr(const_axes(draft)[name])
     if axis:
         return _axis_expression(name, draft)
+    if name == "return_lse" and required and "lse" in draft["outputs"]:
+        return "True"
     value = evidence.scalar(name)
     if value is not None and name not in HARMLESS:
         if default is not None and _literal(default) == value:

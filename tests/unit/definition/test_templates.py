@@ -75,6 +75,15 @@ def test_an_output_buffer_that_the_reference_fills_and_returns_is_made_too() -> 
     assert "out=torch.empty((x.shape[0], 8), dtype=torch.bfloat16)" in run_of(made.repaired())
 
 
+def test_a_declared_lse_is_asked_for() -> None:
+    made = Made(
+        "import torch\ndef ref(x, return_lse):\n    return (x, x[:, 0] if return_lse else None)\n",
+        outputs={"lse": tensor("n", dtype="float32")},
+    )
+    made.results = (*made.results, fact("float32", 3))
+    assert "return_lse=True" in run_of(made.repaired())
+
+
 def test_a_dtype_inferred_from_quantized_inputs_is_no_evidence() -> None:
     made = Made("import torch\ndef ref(x):\n    return x\n", tensors={"x": fact(FP8, 3, 8)})
     made.results = ()
