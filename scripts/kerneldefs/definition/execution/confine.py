@@ -77,8 +77,8 @@ def confine(keep: int, memory: int, seconds: int) -> None:
     Raises `Unconfined`, after which nothing untrusted may run.
     """
     _only_descriptor(keep)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
-        stream.write("1000")  # of all processes the kernel ends this one first
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as stream:
+        stream.write(b"1000")  # of all processes the kernel ends this one first
     _limit(resource.RLIMIT_AS, _mapped() + memory)
     _limit(resource.RLIMIT_CPU, seconds, seconds + 1)  # SIGXCPU tells, a second later SIGKILL ends
     for none in ("FSIZE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE"):
@@ -97,7 +97,7 @@ def _only_descriptor(keep: int) -> None:
 
 def _mapped() -> int:
     """Bytes of address space that this process has."""
-    with open("/proc/self/statm", encoding="ascii") as stream:
+    with open("/proc/self/statm", "rb") as stream:
         return int(stream.read().split()[0]) * resource.getpagesize()
 
 

@@ -84,10 +84,11 @@ def _in_child(pipe: int, definition: dict[str, Any], limits: Limits, examine: Ex
     signal.alarm(limits.wall + 1)  # for the case that the parent has gone
     try:
         confine.confine(pipe, limits.memory, limits.processor)
-        answer = examine(definition, limits.budget)
-    except confine.Unconfined as error:
+    except Exception as error:  # whatever it is, nothing untrusted may run now
         reason = f"this machine cannot confine untrusted code, so it was not run: {error}"
         answer = failed("unconfined", reason).to_json()
+    else:
+        answer = examine(definition, limits.budget)
     data = json.dumps(answer).encode()
     while data:
         data = data[os.write(pipe, data) :]
@@ -154,9 +155,9 @@ def prepare() -> Examine:
     import torch
 
     torch.set_num_threads(1)
-    # What a reference leaves unwritten becomes NaN, and so is found.
+    # What a reference leaves unwritten becomes NaN, and so is found
+    # (torch.utils.deterministic.fill_uninitialized_memory, which is on by default).
     torch._C._set_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
     from kerneldefs.definition.execution import child
 
     _warm_up(torch)

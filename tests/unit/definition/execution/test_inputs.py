@@ -103,7 +103,9 @@ def test_last_page_lengths() -> None:
         "kv_indices": (["num_kv_indices"], "int32"),
         "kv_last_page_len": (["batch_size"], "int32"),
     }
-    last = values(inputs, consts={"page_size": 16})["kv_last_page_len"]
+    found = values(inputs, consts={"page_size": 16})
+    assert found["kv_indptr"][-1] == len(found["kv_indices"])  # pages, not tokens
+    last = found["kv_last_page_len"]
     assert ((last >= 1) & (last <= 16)).all() and (last < 16).any()
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from kerneldefs.definition.execution import verify
 from kerneldefs.definition.execution.child import loaded
 from kerneldefs.definition.execution.inputs import generate
+from kerneldefs.definition.execution.pairs import Pair
 from kerneldefs.definition.execution.verify import ROWS, TOLERANCES, agreement, row_of
 from kerneldefs.definition.own import reference
 
@@ -151,11 +153,21 @@ def test_what_is_not_known_is_not_compared(change: dict[str, Any]) -> None:
     assert compared(case) is None
 
 
-def test_infinite_answers_are_not_within_a_tolerance() -> None:
-    case = ragged("gqa_ragged_h4")
-    text = case["reference"].replace("return output, lse", "return output, lse + float('inf')")
-    found = compared(case | {"reference": text})
-    assert found is not None and not found["agrees"]
+@pytest.mark.parametrize(
+    ("got", "expected", "agrees"),
+    [
+        ([1.0], [1.0], True),
+        ([float("inf")], [1.0], False),
+        ([1.0], [-float("inf")], False),
+        ([-float("inf")], [-float("inf")], True),
+        ([float("nan")], [1.0], False),
+        ([1e-4, 0.0], [2e-4, 0.0], False),  # small outputs have a small tolerance
+        ([1.0, 1e-3], [1.0, 2e-3], True),
+    ],
+)
+def test_what_is_within_a_tolerance(got: list[float], expected: list[float], agrees: bool) -> None:
+    pair = Pair(torch.tensor(got), torch.tensor(expected))
+    assert verify._compared({"dtype": "bfloat16"}, pair)["agrees"] is agrees
 
 
 def test_tolerances_are_those_of_the_dtype() -> None:
