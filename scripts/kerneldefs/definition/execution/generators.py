@@ -108,7 +108,7 @@ ROWS: tuple[Row, ...] = (
     Row("", r"last_page_len", "int", last_page),
     Row("", r"indptr|cu_?(m_)?seq_?lens|cum_seq_lens", "int", offsets),
     Row("", r"kv_indices|page_table|block_table|page_ind|slot_mapping", "int", pages),
-    Row("", r"(q|qo)_(seq_?)?lens?|seq_?lens?_q", "int", query_lengths),
+    Row("", r"(^|_)(q|qo)_(seq_?)?lens?|seq_?lens?_q", "int", query_lengths),
     Row("", r"seq_?lens?|kv_lens?|context_len", "int", key_lengths),
     Row("", r"batch_ind|request_id", "int", requests),
     Row("", r"topk_id|topk_ind|expert", "int", chosen_experts),

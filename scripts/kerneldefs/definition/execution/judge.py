@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-# Where -inf is an answer: the logarithm of an empty sum.
-_EMPTY_SUM = re.compile(r"(^|_)lse($|_)|log-?sum-?exp|^s_(merged|out)$", re.IGNORECASE)
+# Where -inf is an answer: the logarithm of an empty sum, and of a probability that is none.
+_EMPTY_SUM = re.compile(
+    r"(^|_)lse($|_)|log-?sum-?exp|^s_(merged|out)$|masked_logits", re.IGNORECASE
+)
 
 Problem = tuple[str, str]  # a kind to count by, and a sentence
 

@@ -121,18 +121,26 @@ def last_page(wanted: Wanted) -> Any:
 
 
 def key_lengths(wanted: Wanted) -> Any:
-    return torch.tensor(wanted.plan.keys)
+    return _each_request(wanted, wanted.plan.keys)
 
 
 def query_lengths(wanted: Wanted) -> Any:
-    return torch.tensor(wanted.plan.queries)
+    return _each_request(wanted, wanted.plan.queries)
+
+
+def _each_request(wanted: Wanted, numbers: Sequence[int]) -> Any:
+    """A number for each request, the same in every row of a table."""
+    count = math.prod(wanted.shape)
+    return torch.tensor(list(itertools.islice(itertools.cycle(numbers), count)))
 
 
 def requests(wanted: Wanted) -> Any:
-    """Which request each token belongs to."""
-    parts = wanted.plan.queries
-    owners = [index for index, length in enumerate(parts) for _ in range(length)]
-    return torch.tensor(owners[: math.prod(wanted.shape)])
+    """Which request each token belongs to: of queries, or of keys where there are as many."""
+    count, plan = math.prod(wanted.shape), wanted.plan
+    parts = next((p for p in (plan.queries, plan.keys, plan.pages) if sum(p) == count), None)
+    if parts is None:
+        return torch.arange(count) * len(plan.queries) // max(1, count)
+    return torch.tensor([index for index, length in enumerate(parts) for _ in range(length)])
 
 
 def positions(wanted: Wanted) -> Any:

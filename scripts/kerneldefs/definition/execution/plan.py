@@ -34,7 +34,9 @@ def plan(definition: Mapping[str, Any], axes: Mapping[str, int]) -> Plan:
     inputs = " ".join(definition["inputs"])
     row = next((axes[name] for name in axes if re.search(r"max_.*pages|pages_per_seq", name)), None)
     if row is not None and "num_kv_indices" not in axes:
-        pages = tuple(1 + (index + row - 1) % row for index in range(count))
+        # The last page may be partly filled, so it is not counted on.
+        least = [-(-number // page_size) + (page_size > 1) for number in queries]
+        pages = tuple(min(row, max(n, 1 + (i + row - 1) % row)) for i, n in enumerate(least))
     else:
         pages = split(_first(axes, "num_kv_indices", "num_indices", default=3 * count), count)
     total_keys = _first(axes, "total_kv", "total_k", "nnz_kv", default=0)

@@ -93,7 +93,9 @@ def test_pages_are_in_range_and_different() -> None:
     table = found["block_tables"]
     assert table.min() >= 0 and table.max() < len(found["cache"])
     assert table.unique().numel() == table.numel()
-    assert (found["seq_lens"] <= table.shape[1] * 16).all() and (found["seq_lens"] > 0).all()
+    lengths = found["seq_lens"]
+    assert (lengths <= table.shape[1] * 16).all() and (lengths > 0).all()
+    assert lengths.unique().numel() == 3 and (lengths % 16 != 0).all()  # partly filled pages
 
 
 def test_last_page_lengths() -> None:
@@ -107,6 +109,25 @@ def test_last_page_lengths() -> None:
     assert found["kv_indptr"][-1] == len(found["kv_indices"])  # pages, not tokens
     last = found["kv_last_page_len"]
     assert ((last >= 1) & (last <= 16)).all() and (last < 16).any()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "owners"),
+    [("total_q", [0, 0, 1, 2, 2, 2]), ("total_kv", [0, 0, 0, 1, 1, 2, 2, 2, 2])],
+)
+def test_owners_of_tokens(tokens: str, owners: list[int]) -> None:
+    inputs = {
+        "batch_indices": ([tokens], "int32"),
+        "qo_indptr": (["len_indptr"], "int32"),
+        "x": (["total_q", "total_kv"], "float32"),
+    }
+    assert values(inputs)["batch_indices"].tolist() == owners
+
+
+def test_lengths_in_a_table_are_those_of_the_requests() -> None:
+    inputs = {"seq_lens": (["h", "batch_size"], "int32"), "k": (["total_kv", "m"], "float32")}
+    lengths = values(inputs, consts={"h": 2})["seq_lens"]
+    assert lengths[0].tolist() == lengths[1].tolist() and lengths[0].sum() == 9
 
 
 def test_probabilities_and_limits_of_rows() -> None:

@@ -105,6 +105,21 @@ def test_plan_of_paged_requests() -> None:
     assert requests.queries == (1, 1, 1)
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 64])
+def test_keys_are_never_fewer_than_queries(page_size: int) -> None:
+    inputs = {
+        "query": (["num_tokens", "d"], "float32"),
+        "cache": (["num_pages", "page_size", "d"], "float32"),
+        "block_tables": (["batch_size", "max_pages_per_seq"], "int32"),
+        "seq_lens": (["batch_size"], "int32"),
+        "cum_seq_lens_q": (["batch_size_plus_1"], "int32"),
+    }
+    case = definition("", inputs, consts={"d": 8, "page_size": page_size})
+    requests = plan(case, choose(case).axes)
+    for queries, keys in zip(requests.queries, requests.keys, strict=True):
+        assert queries <= keys <= 4 * page_size
+
+
 def test_last_pages_are_partly_filled_where_an_input_says_so() -> None:
     inputs = {
         "query": (["num_tokens", "d"], "float32"),
