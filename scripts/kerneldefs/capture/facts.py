@@ -31,7 +31,7 @@ def scalar(value: Any) -> Any:
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
+        return str(value)  # "torch.bfloat16", apart from an argument that is the text "bfloat16"
     return f"<{type(value).__name__}>"
 
 

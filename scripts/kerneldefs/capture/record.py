@@ -46,7 +46,7 @@ class KernelCall:
 
     op: str  # e.g. "flashinfer.norm.rmsnorm"
     tensors: dict[str, TensorFact]
-    scalars: dict[str, Any]  # None, bool, int, float or str
+    scalars: dict[str, Any]  # None, bool, int, float or str; a dtype as "torch.bfloat16"
     outputs: tuple[TensorFact, ...]
     plan: dict[str, Any] | None
     state: dict[str, Any]

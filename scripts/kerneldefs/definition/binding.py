@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from kerneldefs.definition.arguments import HARMLESS
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes, copied
-from kerneldefs.definition.evidence import Evidence
+from kerneldefs.definition.evidence import Evidence, Scalar
 from kerneldefs.definition.repairs.inputs import handles_none, taken_as
 from kerneldefs.definition.source import Entry, entry, returned
 from kerneldefs.definition.variants import named
+
+# How a record spells a torch.dtype that was passed (kerneldefs.capture.facts).
+_TORCH_DTYPE = re.compile(r"torch\.(bool|(bfloat|float|u?int|complex)[0-9a-z_]+)")
 
 RUN = "run"
 INNER = "_reference"  # a reference of ours, where its own `run` does not take the inputs as passed
@@ -189,6 +193,13 @@ def _seen(key: str, draft: Draft, evidence: Evidence) -> str:
     return expression
 
 
+def _source(value: Scalar) -> str:
+    """Return a passed value as source text: a torch dtype by its name, anything else literally."""
+    if isinstance(value, str) and _TORCH_DTYPE.fullmatch(value):
+        return value
+    return repr(value)
+
+
 def _value(name: str, draft: Draft, evidence: Evidence, function: Entry) -> str | None:
     """Return the source of a value for a parameter without an input; None to leave its default.
 
@@ -208,7 +219,7 @@ def _value(name: str, draft: Draft, evidence: Evidence, function: Entry) -> str 
         if default is not None and _literal(default) == value:
             return None
         if required or name in NAMED_ELSEWHERE or name in named(evidence):
-            return repr(value)
+            return _source(value)
         raise Quarantine(
             "unnamed-variant",
             f"the reference takes {name}={default or 'unset'} and the call passed {value!r}, "

@@ -85,7 +85,7 @@ def test_an_api_without_a_template_is_recorded_without_a_definition(recorded):
     """)
     assert call["definition"] is None and call["template"] is None
     assert sorted(call["tensors"]) == ["pair#0", "pair#1"]
-    assert call["scalars"] == {"kind": "float16"}
+    assert call["scalars"] == {"kind": "torch.float16"}
 
 
 def test_calls_inside_an_api_keep_their_own_names(recorded):
