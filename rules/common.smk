@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.utils import validate
+
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from kerneldefs import workflow as planning
@@ -21,6 +23,10 @@ try:
     )
 except KerneldefsError as error:
     raise SystemExit(f"error: {error}") from None
+
+# The same schema once more, as Snakemake's users know it: it sets what config leaves out. What it
+# would refuse, `load` has refused above, in a sentence that names the nearest key.
+validate(config, "../config/schemas/config.schema.json")
 
 # Captures on this machine share a worker for each architecture, which ends with this process.
 if workflow.is_main_process:
