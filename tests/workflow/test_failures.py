@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Project
+
+from .conftest import Project
 
 COOKBOOK = "config/cookbook/data/models/generated/v0.5.21/kimi-k2.yaml"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KIMI, Project
+
+from .conftest import KIMI, Project
 
 LLAMA = "llama-3.1-8b"
 # Kimi-K2 at TP8: 64 heads over 8 ranks, or over attn_tp = tp/dp = 2 with DP attention.
