@@ -120,8 +120,8 @@ def _definition(
 ) -> dict[str, Any]:
     brief = manifest.get("definitions", {}).get(item.path, {})
     name = item.definition.get("name")
-    sources = {
-        config: index["definitions"][name]["sources"]
+    made = {
+        config: index["definitions"][name]
         for config, index in candidates.items()
         if name in index["definitions"]
     }
@@ -132,7 +132,8 @@ def _definition(
         "tags": item.definition.get("tags", []),
         "configs": brief.get("configs", []),
         "repairs": brief.get("repairs", []),
-        "sources": sources,
+        "sources": {config: entry["sources"] for config, entry in made.items()},
+        "dumped": {config: entry["dumped"] for config, entry in made.items() if "dumped" in entry},
         "findings": [dataclasses.asdict(finding) for finding in item.findings],
         "passed": [
             check.id for check in CHECKS if check.id not in {f.check for f in item.findings}

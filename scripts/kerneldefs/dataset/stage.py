@@ -150,6 +150,7 @@ def _conflict(match: Match) -> str:
 def _existing(item: Staged, match: Match, staged: bool) -> dict[str, Any]:
     return {
         **item.brief(),
+        "tags": item.definition["tags"],
         "dataset_path": match.path,
         "dataset_name": match.name,
         "differences": list(match.differences),

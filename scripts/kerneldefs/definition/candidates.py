@@ -36,11 +36,15 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A definition that passed the checks, with what led to it."""
+    """A definition that passed the checks, with what led to it.
+
+    `dumped` names the files of FlashInfer's dump that it was made of.
+    """
 
     definition: Draft
     repairs: tuple[str, ...]
     sources: tuple[Source, ...]
+    dumped: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -158,5 +162,6 @@ def load_candidates(folder: Path) -> tuple[dict[str, Any], list[Candidate], list
                 "normalise this config again"
             )
         sources = tuple(Source(**source) for source in entry["sources"])
-        found.append(Candidate(definition, tuple(entry["repairs"]), sources))
+        dumped = tuple(entry.get("dumped", ()))
+        found.append(Candidate(definition, tuple(entry["repairs"]), sources, dumped))
     return index, found, quarantined

@@ -97,6 +97,7 @@ def normalise(config: ServingConfig, capture: Path, gate: Gate | None = None) ->
                 "path": candidate.path,
                 "repairs": list(candidate.repairs),
                 "sources": [dataclasses.asdict(source) for source in candidate.sources],
+                "dumped": list(candidate.dumped),
             }
             for candidate in candidates
         },
@@ -168,7 +169,8 @@ class _Rank:
         if failed:
             reasons = "; ".join(dict.fromkeys(finding.message for finding in failed))
             raise Quarantine(f"check-{failed[0].check}", reasons)
-        return Candidate(definition, repaired.repairs, (source_of(call),))
+        dumped = (call.definition,) if call.definition else ()
+        return Candidate(definition, repaired.repairs, (source_of(call),), dumped)
 
     def _dumped(self, call: KernelCall, template: Template) -> Draft:
         if call.definition is None:
@@ -212,7 +214,8 @@ def _as_one(group: list[Candidate]) -> Candidate:
     definition = with_all_tags([candidate.definition for candidate in group])
     repairs = dict.fromkeys(step for candidate in group for step in candidate.repairs)
     sources = united(source for candidate in group for source in candidate.sources)
-    return Candidate(definition, tuple(repairs), sources)
+    dumped = sorted({name for candidate in group for name in candidate.dumped})
+    return Candidate(definition, tuple(repairs), sources, tuple(dumped))
 
 
 def _merged(lost: list[Quarantined]) -> list[Quarantined]:
