@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -80,7 +81,14 @@ def test_the_environment_holds_the_lock_and_nothing_else() -> None:
     }
     installed.pop("pip", None)
     expected = pins(*FILES)
-    cuda = pins("constraints-cuda.txt")
+    optional = pins("constraints-cuda.txt", "configs.txt")
     extra = {name: version for name, version in installed.items() if name not in expected}
     assert {name: installed.get(name) for name in expected} == expected
-    assert extra.items() <= cuda.items()
+    assert extra.items() <= optional.items()
+
+
+def test_the_extra_is_the_optional_requirement() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = dict(text.split("==") for text in project["optional-dependencies"]["configs"])
+    assert extra == pins("configs.txt")
+    assert not extra.keys() & pins(*FILES).keys()

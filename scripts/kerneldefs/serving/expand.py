@@ -10,10 +10,11 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving import hub
 from kerneldefs.serving.config import ServingConfig, Source
 from kerneldefs.serving.configid import config_ids
+from kerneldefs.serving.configsource import ConfigSource, open_sources
 from kerneldefs.serving.cookbook import CookbookModel, Entry, load_cookbook
 from kerneldefs.serving.gitcookbook import PREFIX, git_cookbook
 from kerneldefs.serving.hardware import DEFAULT_HARDWARE, ORDER, canonical, find_hardware
-from kerneldefs.serving.modelconfig import ModelConfig, read_model_config
+from kerneldefs.serving.modelconfig import ModelConfig, read_model_config, remote_code_files
 from kerneldefs.serving.select import BUNDLED, Target, bundled_models, select
 from kerneldefs.serving.settings import EMBEDDED, ROOT, Settings
 from kerneldefs.serving.variants import Asked, Drop, Variant, default_entries, variants_of
@@ -28,8 +29,9 @@ EMBEDDED_COOKBOOK = ROOT / "config" / "cookbook"
 class ModelPlan:
     """One model's serving configs, sorted by id, and what was dropped.
 
-    `model_config` is the directory with its config.json. `configs` is empty only where several
-    models were asked for and this one has none; `dropped` says why, with `entry` "" for a failure.
+    `model_config` is the directory with its config.json, or a file that stands for one. `configs`
+    is empty only where several models were asked for and this one has none; `dropped` says why,
+    with `entry` "" for a failure.
     """
 
     slug: str
@@ -38,6 +40,16 @@ class ModelPlan:
     model_config: Path
     configs: tuple[ServingConfig, ...]
     dropped: tuple[Drop, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lookup:
+    """What finding a model's config.json takes."""
+
+    settings: Settings
+    bundled: dict[str, str]
+    sources: tuple[ConfigSource, ...]
+    may_fetch: bool
 
 
 def fetch_command(settings: Settings) -> str:
@@ -64,10 +76,11 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
         raise _with_command(error, settings) from None
     bundled = bundled_models()
     targets = select(settings, cookbook, bundled)
+    lookup = _Lookup(settings, bundled, open_sources(settings.config_sources), may_fetch)
     if len(targets) == 1:
-        plans = [_plan(targets[0], settings, bundled, may_fetch)]
+        plans = [_plan(targets[0], lookup)]
     else:
-        plans = [_plan_or_reason(target, settings, bundled, may_fetch) for target in targets]
+        plans = [_plan_or_reason(target, lookup) for target in targets]
     if not any(plan.configs for plan in plans):
         reasons = "; ".join(f"{plan.slug}: {_reasons(plan.dropped)}" for plan in plans)
         raise KerneldefsError(f"no serving config is left to capture: {reasons}")
@@ -89,21 +102,18 @@ def _with_command(error: KerneldefsError, settings: Settings) -> KerneldefsError
     return KerneldefsError(f"{error}; run `{fetch_command(settings)}` with a network")
 
 
-def _plan_or_reason(
-    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
-) -> ModelPlan:
+def _plan_or_reason(target: Target, lookup: _Lookup) -> ModelPlan:
     """Plan one of several models; what keeps it from being planned becomes its only drop."""
     try:
-        return _plan(target, settings, bundled, may_fetch)
+        return _plan(target, lookup)
     except KerneldefsError as error:
-        folder = hub.cache_folder(settings.results, target.repo_id)
+        folder = hub.cache_folder(lookup.settings.results, target.repo_id)
         drop = Drop(target.model.cookbook if target.model else "none", "", "", str(error))
         return ModelPlan(target.slug, target.repo_id, "", folder, (), (drop,))
 
 
-def _plan(
-    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
-) -> ModelPlan:
+def _plan(target: Target, lookup: _Lookup) -> ModelPlan:
+    settings = lookup.settings
     if target.model is not None and not target.model.language:
         drops = tuple(
             Drop(entry.cookbook, entry.hardware, entry.name, DIFFUSION)
@@ -111,7 +121,7 @@ def _plan(
         )
         folder = hub.cache_folder(settings.results, target.repo_id)
         return ModelPlan(target.slug, target.repo_id, "", folder, (), drops)
-    config = _model_config(target, settings, bundled, may_fetch)
+    config = _model_config(target, lookup)
     asked, dropped = _expand(target, config, settings)
     configs = _configs(target, config, settings, asked)
     return ModelPlan(
@@ -130,20 +140,19 @@ def _reasons(dropped: Iterable[Drop]) -> str:
     )
 
 
-def _model_config(
-    target: Target, settings: Settings, bundled: dict[str, str], may_fetch: bool
-) -> ModelConfig:
-    """Find config.json: the user's directory, a bundled one, the cache, or the hub."""
+def _model_config(target: Target, lookup: _Lookup) -> ModelConfig:
+    """Find config.json: the user's directory, a bundled one, a source, the cache, or the hub."""
+    settings = lookup.settings
     if target.directory is not None:
         return read_model_config(target.directory, target.repo_id, "local")
-    slugs = [slug for slug, repo_id in bundled.items() if repo_id == target.repo_id]
-    if slugs and settings.revision is None:
-        return read_model_config(BUNDLED / slugs[0], target.repo_id, "bundled")
+    config = _at_hand(target.repo_id, lookup) if settings.revision is None else None
+    if config is not None:
+        return config
     where = (settings.results, target.repo_id, settings.revision)
     config = hub.cached(*where, with_code=settings.trust_remote_code)
     if config is not None:
         return config
-    if not may_fetch:
+    if not lookup.may_fetch:
         folder = hub.cache_folder(settings.results, target.repo_id)
         raise KerneldefsError(
             f"{target.repo_id}: its config.json is not in {folder} yet; run "
@@ -153,6 +162,22 @@ def _model_config(
         return hub.fetch(*where, with_code=settings.trust_remote_code)
     except KerneldefsError as error:
         raise KerneldefsError(f"{error}; then run `{fetch_command(settings)}`") from None
+
+
+def _at_hand(repo_id: str, lookup: _Lookup) -> ModelConfig | None:
+    """Return the bundled config of a repository, else the first source's; None without either.
+
+    Sources bring no code, so a model whose own code is to run is left to the hub.
+    """
+    for slug, bundled in lookup.bundled.items():
+        if bundled == repo_id:
+            return read_model_config(BUNDLED / slug, repo_id, "bundled")
+    for source in lookup.sources:
+        config = source.find(repo_id)
+        if config is not None:
+            with_code = lookup.settings.trust_remote_code and remote_code_files(config.data)
+            return None if with_code else config
+    return None
 
 
 def _expand(

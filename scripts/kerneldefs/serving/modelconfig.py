@@ -16,6 +16,7 @@ from kerneldefs.serving.quantization import quantization_of
 
 CONFIG = "config.json"
 QUANT_CONFIG = "hf_quant_config.json"
+FLAT_SUFFIX = f"_{CONFIG}"  # of a file that stands for a directory: {org}--{name}_config.json
 MAX_BYTES = 20_000_000
 _EXPERT_COUNTS = (
     "n_routed_experts",
@@ -29,7 +30,10 @@ _NOT_LANGUAGE = ("vision", "audio", "quantization", "compression", "talker", "vi
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """One model's published config. `revision` is a commit, "bundled" or "local"."""
+    """One model's published config, read from `directory`, or from a file that stands for one.
+
+    `revision` is a commit, "bundled", "local" or a package that brought the config.
+    """
 
     directory: Path
     repo_id: str
@@ -75,6 +79,12 @@ class ModelConfig:
                 return value.removeprefix("torch.")
         return None
 
+    @property
+    def language(self) -> dict[str, Any]:
+        """The part that describes the language model's layers: config.json or its text_config."""
+        parts = self._language_parts()
+        return next((part for part in parts if "num_attention_heads" in part), parts[0])
+
     def _language_parts(self) -> list[dict[str, Any]]:
         """config.json itself, then its sub-configs of the language model (text_config, ...)."""
         return [self.data, *_sub_configs(self.data)]
@@ -87,17 +97,23 @@ def _sub_configs(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _sub_configs(value)
 
 
-def read_model_config(directory: Path, repo_id: str, revision: str) -> ModelConfig:
-    """Read a directory that holds config.json; a missing or broken one is an error."""
-    path = directory / CONFIG
+def read_model_config(source: Path, repo_id: str, revision: str) -> ModelConfig:
+    """Read a directory that holds config.json, or a `{name}_config.json` that stands for one.
+
+    The file's hf_quant_config.json is `{name}_hf_quant_config.json` beside it. A missing or broken
+    config.json is an error.
+    """
+    path, quant_path = source / CONFIG, source / QUANT_CONFIG
+    if source.name.endswith(FLAT_SUFFIX) and source.is_file():
+        path = source
+        quant_path = source.with_name(source.name.removesuffix(CONFIG) + QUANT_CONFIG)
     if not path.is_file():
         raise KerneldefsError(
-            f"{directory}: holds no {CONFIG}; give a directory with a model's {CONFIG}, or a "
+            f"{source}: holds no {CONFIG}; give a directory with a model's {CONFIG}, or a "
             f"repository id"
         )
-    quant_path = directory / QUANT_CONFIG
     quant_data = _read_object(quant_path) if quant_path.is_file() else None
-    return ModelConfig(directory, repo_id, revision, _read_object(path), quant_data)
+    return ModelConfig(source, repo_id, revision, _read_object(path), quant_data)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Settings:
     model: tuple[str, ...]
     hf_repo_id: str | None
     revision: str | None
+    config_sources: tuple[str, ...]
     cookbook: str
     cookbook_versions: tuple[str, ...]
     hardware: tuple[str, ...]
@@ -39,6 +40,8 @@ class Settings:
     page_sizes: tuple[int, ...]
     attention_backends: tuple[str, ...]
     backend: str
+    python: str | None
+    reserve_gpus: bool
     op_types: tuple[str, ...]
     skip_existing: bool
     trust_remote_code: bool

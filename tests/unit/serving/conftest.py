@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kerneldefs.serving.expand import ModelPlan
 
-from .make import COMMIT, write_model
+from .make import COMMIT, MOE, model, plans, write_cookbook, write_model
 
 
 @pytest.fixture
@@ -18,3 +19,18 @@ def in_cache(tmp_path: Path) -> Callable[..., Path]:
         return write_model(folder / commit, config)
 
     return put
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., ModelPlan]:
+    """Plan one model of 64 experts served as the given entries say."""
+
+    def make(
+        served: dict[str, Any], config: dict[str, Any] | None = None, **mapping: Any
+    ) -> ModelPlan:
+        root = write_cookbook(tmp_path, {"v1.0/m.yaml": [model("M", "o/m", served)]})
+        folder = write_model(tmp_path / "model", MOE if config is None else config)
+        given = {"model": "m", "cookbook": str(root), "hf_repo_id": str(folder), **mapping}
+        return plans(**given)[0]
+
+    return make

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kerneldefs.serving.expand import ModelPlan, plan_models
+from kerneldefs.serving.settings import Settings
 
 MOE = {"num_experts": 64, "num_attention_heads": 32, "torch_dtype": "bfloat16"}
 
@@ -50,3 +52,18 @@ def write_model(folder: Path, config: dict[str, Any], quant: dict[str, Any] | No
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def plans(**mapping: Any) -> list[ModelPlan]:
+    """Plan without a network what the settings ask for."""
+    return plan_models(Settings.from_mapping(mapping), may_fetch=False)
+
+
+def ids(plan: ModelPlan) -> list[str]:
+    """The ids of a plan's configs."""
+    return [config.id for config in plan.configs]
+
+
+def reasons(plan: ModelPlan) -> list[tuple[str, str, str]]:
+    """Hardware, entry and reason of what a plan dropped."""
+    return [(drop.hardware, drop.entry, drop.reason) for drop in plan.dropped]
