@@ -3,7 +3,9 @@
 Input   {results}/{model}/configs/{cfg}.json
 Output  {results}/{model}/dumps/{cfg}/   FlashInfer's dump, calls.jsonl and capture.json
 
-A simulated capture takes one core, about 1 GB and no GPU.
+A simulated capture takes one core, about 1 GB and no GPU, and runs where Snakemake does, since a
+submission would cost more than the capture. One with GPUs is a job of the cluster; a retry asks for
+more memory and time.
 """
 
 
@@ -16,19 +18,24 @@ rule capture:
         "<results>/{model}/logs/capture/{cfg}.log",
     benchmark:
         "<results>/{model}/benchmarks/capture/{cfg}.tsv"
+    localrule: not RUN.submits_captures
     conda:
         "../environment.yml"
     threads: 1
     resources:
         gpu=lambda wildcards: RUN.gpus(wildcards.model, wildcards.cfg),
-        mem_mb=1500,
+        gpu_model=lambda wildcards: RUN.gpu_model(wildcards.model, wildcards.cfg),
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+        nodes=1,
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),
         backend=RUN.backend,
         code=planning.code_digest("capture"),
-        versions=planning.versions(),
+        versions=RUN.versions(),
     shell:
-        "bash scripts/logged.sh {log:q} python scripts/capture.py {input:q}"
+        "bash scripts/logged.sh {log:q}"
+        ' "$CAPTURE_PYTHON" scripts/capture.py {input:q}'
         " --model-config {params.model_config:q}"
         " --backend {params.backend:q}"
         " --out {output:q}"

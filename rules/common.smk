@@ -28,11 +28,27 @@ except KerneldefsError as error:
 # would refuse, `load` has refused above, in a sentence that names the nearest key.
 validate(config, "../config/schemas/config.schema.json")
 
-# Captures on this machine share a worker for each architecture, which ends with this process.
+# Captures on this machine share a worker for each architecture, which ends with this process. A job
+# of a cluster captures by itself, within what it was granted.
 if workflow.is_main_process:
     os.environ[worker.OWNER] = worker.owner_here()
+else:
+    os.environ.pop(worker.OWNER, None)
 
-shell.prefix(planning.shell_prefix(workflow.deployment_settings.deployment_method))
+deployment = workflow.deployment_settings.deployment_method
+shell.prefix(planning.shell_prefix(deployment, RUN.python()))
+
+
+# Under an executor that submits jobs these run where Snakemake does: they take seconds.
+localrules:
+    all,
+    captures,
+    expand,
+    dropped,
+    normalise,
+    stage,
+    validate,
+    check,
 
 
 pathvars:

@@ -22,7 +22,8 @@ rule normalise:
         mem_mb=1500,
     params:
         code=planning.code_digest("normalise"),
-        versions=planning.versions(),
+        versions=RUN.versions(),
     shell:
-        "bash scripts/logged.sh {log:q} python scripts/normalise.py {input.config:q} {input.dump:q}"
+        "bash scripts/logged.sh {log:q}"
+        ' "$CAPTURE_PYTHON" scripts/normalise.py {input.config:q} {input.dump:q}'
         " --out {output:q}"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from kerneldefs.capture.versions import installed_versions
+from kerneldefs.capture.versions import find_interpreter, installed_versions, versions_of
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, digest, read_json
 from kerneldefs.serving.config import ServingConfig
@@ -56,9 +56,32 @@ class Run:
         """The capture backend; `auto` is the simulated one, which works on every machine."""
         return SIMULATE
 
+    @property
+    def submits_captures(self) -> bool:
+        """Whether captures are jobs of a cluster: not when they take seconds and no GPU."""
+        return self.backend != SIMULATE or self.settings.reserve_gpus
+
     def gpus(self, model: str, cfg: str) -> int:
-        """Return how many GPUs a capture needs: none when simulated, one per rank otherwise."""
-        return 0 if self.backend == SIMULATE else self.config(model, cfg).tp
+        """Return how many GPUs a capture asks for: one per rank, none when simulated.
+
+        A simulated capture asks for its GPUs too with `reserve_gpus`, and leaves them idle.
+        """
+        return self.config(model, cfg).tp if self.submits_captures else 0
+
+    def gpu_model(self, model: str, cfg: str) -> str:
+        """Return the GPU model as clusters name it, e.g. `h200`; "" for a capture without GPUs."""
+        name = self.config(model, cfg).hardware.lower().replace("-", "_")
+        return name if self.gpus(model, cfg) else ""
+
+    def python(self) -> str:
+        """Return the interpreter that captures; the one that runs Snakemake where none is set."""
+        return find_interpreter(self.settings.python) if self.settings.python else "python"
+
+    def versions(self) -> str:
+        """Return the releases that a capture depends on, as JSON text."""
+        if self.settings.python:
+            return versions_of(self.settings.python)
+        return canonical_json(installed_versions(), indent=None)
 
     def config(self, model: str, cfg: str) -> ServingConfig:
         """Return one serving config."""
@@ -132,6 +155,8 @@ def load(config: Mapping[str, Any], *, may_fetch: bool) -> Run:
         raise KerneldefsError(
             "backend: engine, a capture on real GPUs, does not exist yet; use simulate or auto"
         )
+    if settings.python:
+        versions_of(settings.python)  # fails in a sentence before anything is planned
     plans = plan_models(settings, may_fetch=may_fetch)
     return Run(settings, {plan.slug: plan for plan in plans})
 
@@ -144,16 +169,17 @@ def is_dry_run(arguments: Sequence[str]) -> bool:
     )
 
 
-def shell_prefix(deployment_methods: Iterable[object]) -> str:
+def shell_prefix(deployment_methods: Iterable[object], python: str = "python") -> str:
     """Return what precedes every shell command, so that `python` is the one Snakemake runs in.
 
-    Where Snakemake makes the rules' environments itself, theirs is the right one already.
+    Where Snakemake makes the rules' environments itself, theirs is the right one already. `python`
+    is the interpreter that captures. It stands here and in no rule, since only what it has
+    installed, not where it is, may rerun a capture.
     """
-    strict = "set -euo pipefail; "
-    if list(deployment_methods):
-        return strict
-    folder = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
-    return f'{strict}export PATH={folder}:"$PATH"; '
+    prefix = f"set -euo pipefail; CAPTURE_PYTHON={shlex.quote(python)}; "
+    if not list(deployment_methods):
+        prefix += f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+    return prefix.replace("{", "{{").replace("}", "}}")
 
 
 def code_digest(stage: str, project: Path = SCRIPTS.parent) -> str:
@@ -168,11 +194,6 @@ def code_digest(stage: str, project: Path = SCRIPTS.parent) -> str:
             sha.update(f"{path.relative_to(project).as_posix()} {len(content)}\n".encode())
             sha.update(content)
     return sha.hexdigest()[:16]
-
-
-def versions() -> str:
-    """Return the releases that a capture depends on, as JSON text."""
-    return canonical_json(installed_versions(), indent=None)
 
 
 def staged_state(folder: Path) -> str:

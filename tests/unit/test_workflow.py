@@ -43,6 +43,39 @@ def test_simulated_captures_ask_for_no_gpu(run: workflow.Run) -> None:
     assert run.gpus("llama-3.1-8b", config.id) == 0
 
 
+def test_reserved_gpus_are_those_of_the_config(run: workflow.Run) -> None:
+    reserving = workflow.load(LLAMA | {"reserve_gpus": True}, may_fetch=False)
+    config = reserving.plans["llama-3.1-8b"].configs[0]
+    asked = (reserving.gpus("llama-3.1-8b", config.id), reserving.submits_captures)
+    assert asked == (config.tp, True)
+    assert reserving.gpu_model("llama-3.1-8b", config.id) == "h200"
+    assert run.gpu_model("llama-3.1-8b", config.id) == ""
+    assert not run.submits_captures
+
+
+def test_another_interpreter_is_asked_for_its_releases(tmp_path: Path) -> None:
+    link = tmp_path / "python of another"
+    link.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{sys.executable}" "$@"\n')
+    link.chmod(0o755)
+    info = tmp_path / "sglang-99.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sglang\nVersion: 99.0\n")
+    other = workflow.load(LLAMA | {"python": str(link)}, may_fetch=False)
+    assert json.loads(other.versions())["sglang"] == "99.0"
+    assert other.python() == str(link)
+    same = workflow.load(LLAMA | {"python": sys.executable}, may_fetch=False)
+    assert same.versions() == workflow.load(LLAMA, may_fetch=False).versions()
+
+
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [("/no/such/python", "is no program"), ("false", "cannot run this project")],
+)
+def test_unusable_interpreter_is_named(python: str, sentence: str) -> None:
+    with pytest.raises(KerneldefsError, match=f"python: {python} {sentence}"):
+        workflow.load(LLAMA | {"python": python}, may_fetch=False)
+
+
 def test_model_config_is_relative_where_it_can_be(
     run: workflow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -105,6 +138,8 @@ def test_shell_prefix_survives_odd_folders(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "executable", "/odd {folder}/bin/python")
     words = shlex.split(workflow.shell_prefix([]).format())
     assert "PATH=/odd {folder}/bin:$PATH;" in words
+    words = shlex.split(workflow.shell_prefix(["conda"], "/odd {x}/python").format())
+    assert "CAPTURE_PYTHON=/odd {x}/python;" in words
 
 
 @pytest.fixture
