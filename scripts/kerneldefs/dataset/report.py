@@ -11,7 +11,7 @@ from kerneldefs.capture.record import CAPTURE_FILE
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
-from kerneldefs.definition.own import RETARGETS
+from kerneldefs.definition.templates import RETARGETS
 from kerneldefs.definition.repair import OWN_TEMPLATE
 from kerneldefs.definition.repairs import REPAIRS
 from kerneldefs.files import read_json

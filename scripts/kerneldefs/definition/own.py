@@ -1,51 +1,72 @@
 """Templates of our own, for what FlashInfer calls but has no true template for.
 
-Each row is a schema and a reference under references/, whose text becomes the definition's: the
-reference's constants are set to what the call said.
+A template is a schema and a reference under references/, whose text becomes the definition's: the
+reference's constants are set to what the call said. The templates themselves are in templates/.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kerneldefs.capture.record import Axis, KernelCall, Slot, Template
-from kerneldefs.definition.draft import Draft, Quarantine
-from kerneldefs.definition.evidence import Evidence, Received, View, gather
+from kerneldefs.definition.draft import Draft
+from kerneldefs.definition.evidence import Evidence, View
 from kerneldefs.definition.source import with_constant
-from kerneldefs.definition.views import argument, plan_of, planned
 
 REFERENCES = Path(__file__).with_name("references")
+# What a reference takes from the folder of parts, whose text is put in its place; and FlashInfer's
+# helpers, which the repair of missing names puts in.
+_PART = re.compile(
+    r"^from kerneldefs\.definition\.references\.parts\.(\w+) import [^\n]*\n", re.MULTILINE
+)
+_HELPER = re.compile(r"^from flashinfer\.[\w.]+ import [^\n]*\n", re.MULTILINE)
+_IMPORT = re.compile(r"^(?:import|from) [^\n]*\n", re.MULTILINE)
+
+Dims = tuple[str, ...] | str | None  # axes; of a scalar its dtype, None for float32
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnTemplate:
-    """An op's schema: axes as (abbreviation in names or None for a var axis, description)."""
+    """An op's schema: axes as (abbreviation in names or None for a var axis, description).
+
+    `params` names the API's parameter of an input where it is another (`name#0` is the first of a
+    tuple); those in `optional` may be left out.
+    """
 
     op_type: str
     name_prefix: str
     description: str
     tags: tuple[str, ...]
     axes: Mapping[str, tuple[str | None, str]]
-    inputs: Mapping[str, tuple[tuple[str, ...] | None, str]]
-    outputs: Mapping[str, tuple[tuple[str, ...], str | None, str]]  # dims, dtype (None: q's)
+    inputs: Mapping[str, tuple[Dims, str]]
+    outputs: Mapping[str, tuple[tuple[str, ...], str | None, str]]  # dims, dtype (None: main's)
     constraints: tuple[str, ...]
     reference: str
     constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    params: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    module: str = ""  # of FlashInfer, whose helpers the reference uses
 
-    def template(self, call: KernelCall) -> Template:
-        """Return the schema as a template record of the call's API."""
+    def template(self, call: KernelCall, sizes: Mapping[str, int] | None = None) -> Template:
+        """Return the schema as a template record of the call's API.
+
+        `sizes` are of const axes that no input shows.
+        """
+        known = sizes or {}
         return Template(
             api=call.op,
             op_type=self.op_type,
             name_prefix=self.name_prefix,
-            module="",
+            module=self.module,
             axes={
-                k: Axis(abbrev is not None, abbrev, None) for k, (abbrev, _) in self.axes.items()
+                k: Axis(abbrev is not None, abbrev, known.get(k))
+                for k, (abbrev, _) in self.axes.items()
             },
-            inputs={k: Slot(dims, None, None, None, False) for k, (dims, _) in self.inputs.items()},
+            inputs={k: self._slot(k, dims) for k, (dims, _) in self.inputs.items()},
             outputs={
                 k: Slot(dims, dtype, None, None, False)
                 for k, (dims, dtype, _) in self.outputs.items()
@@ -53,6 +74,11 @@ class OwnTemplate:
             optional_params=(),
             has_reference=True,
         )
+
+    def _slot(self, key: str, dims: Dims) -> Slot:
+        param, _, place = self.params.get(key, "").partition("#")
+        shape = None if dims is None or isinstance(dims, str) else dims
+        return Slot(shape, None, param or None, int(place) if place else None, key in self.optional)
 
     def draft(self, tags: list[str], main_dtype: str) -> Draft:
         """Return the definition as a dumper that knew this template would have written it."""
@@ -68,9 +94,9 @@ class OwnTemplate:
             },
             "constraints": list(self.constraints),
             "inputs": {
-                k: {"shape": None, "dtype": "float32", "description": text}
-                if dims is None
-                else {"shape": list(dims), "dtype": "unknown", "description": text}
+                k: {"shape": list(dims), "dtype": "unknown", "description": text}
+                if isinstance(dims, tuple)
+                else {"shape": None, "dtype": dims or "float32", "description": text}
                 for k, (dims, text) in self.inputs.items()
             },
             "outputs": {
@@ -82,195 +108,49 @@ class OwnTemplate:
 
 
 def reference(name: str, constants: Mapping[str, Any]) -> str:
-    """Return the text of one of our references with its constants set."""
-    text = (REFERENCES / f"{name}.py").read_text(encoding="utf-8")
+    """Return the text of one of our references with its parts put in and its constants set."""
+    text = _with_parts((REFERENCES / f"{name}.py").read_text(encoding="utf-8"))
     for constant, value in constants.items():
         text = with_constant(text, constant, value)
     return text
 
 
-_QUERIES = "Number of query tokens of all requests."
-_OFFSETS = "Where each request's {} start; the last entry is their number."
+def _with_parts(text: str) -> str:
+    """Return a reference that needs no other file: imports, then parts, then its own functions."""
+    names = _PART.findall(text)
+    if not names:
+        return _HELPER.sub("", text)
+    parts = [(REFERENCES / "parts" / f"{n}.py").read_text(encoding="utf-8") for n in names]
+    texts = [_HELPER.sub("", _PART.sub("", t)) for t in (*parts, text)]
+    imports = sorted({line for t in texts for line in _IMPORT.findall(t)})
+    bodies = [_IMPORT.sub("", t).strip("\n") for t in texts]
+    return "".join(imports) + "\n\n" + "\n\n\n".join(bodies) + "\n"
 
-MLA_RAGGED = OwnTemplate(
-    op_type="mla_ragged",
-    name_prefix="mla_ragged_prefill_causal",
-    description=(
-        "Batched causal prefill attention over contiguous keys and values whose head dimensions "
-        "differ, as in MLA before weight absorption. The last query of a request stands at its "
-        "last key."
-    ),
-    tags=("stage:prefill", "status:unverified"),
-    axes={
-        "num_qo_heads": ("h", "Number of query heads on one rank."),
-        "num_kv_heads": ("", "Number of key and value heads on one rank."),
-        "head_dim_qk": ("qk", "Head dimension of queries and keys."),
-        "head_dim_vo": ("vo", "Head dimension of values and outputs."),
-        "len_indptr": (None, "Number of requests + 1."),
-        "total_q": (None, _QUERIES),
-        "total_kv": (None, "Number of key tokens of all requests."),
-    },
-    inputs={
-        "q": (("total_q", "num_qo_heads", "head_dim_qk"), "Queries."),
-        "k": (("total_kv", "num_kv_heads", "head_dim_qk"), "Keys."),
-        "v": (("total_kv", "num_kv_heads", "head_dim_vo"), "Values."),
-        "qo_indptr": (("len_indptr",), _OFFSETS.format("queries")),
-        "kv_indptr": (("len_indptr",), _OFFSETS.format("keys")),
-        "sm_scale": (None, "Factor of the logits."),
-    },
-    outputs={
-        "output": (("total_q", "num_qo_heads", "head_dim_vo"), None, "Attention output."),
-        "lse": (("total_q", "num_qo_heads"), "float32", "Base-2 log-sum-exp of the logits."),
-    },
-    constraints=("total_q == qo_indptr[-1].item()", "total_kv == kv_indptr[-1].item()"),
-    reference="gqa_ragged_prefill",
-)
-MLA_RAGGED_FULL = dataclasses.replace(
-    MLA_RAGGED,
-    name_prefix="mla_ragged_prefill_noncausal",
-    description=MLA_RAGGED.description.replace("causal prefill", "non-causal prefill"),
-    constants={"CAUSAL": False},
-)
-MLA_PAGED_PREFILL = OwnTemplate(
-    op_type="mla_paged",
-    name_prefix="mla_paged_prefill_causal",
-    description=(
-        "Batched causal MLA prefill over a paged compressed cache, after weight absorption. The "
-        "last query of a request stands at its last key."
-    ),
-    tags=("stage:prefill", "status:unverified"),
-    axes={
-        "num_qo_heads": ("h", "Number of query heads on one rank."),
-        "head_dim_ckv": ("ckv", "Width of the compressed keys and values."),
-        "head_dim_kpe": ("kpe", "Width of the keys' rotary part."),
-        "page_size": ("ps", "Tokens per page."),
-        "total_q": (None, _QUERIES),
-        "num_pages": (None, "Number of pages of the cache."),
-        "len_indptr": (None, "Number of requests + 1."),
-        "num_kv_indices": (None, "Number of pages of all requests."),
-    },
-    inputs={
-        "q_nope": (("total_q", "num_qo_heads", "head_dim_ckv"), "Queries without rotary part."),
-        "q_pe": (("total_q", "num_qo_heads", "head_dim_kpe"), "Rotary part of the queries."),
-        "ckv_cache": (("num_pages", "page_size", "head_dim_ckv"), "Compressed keys and values."),
-        "kpe_cache": (("num_pages", "page_size", "head_dim_kpe"), "Rotary part of the keys."),
-        "qo_indptr": (("len_indptr",), _OFFSETS.format("queries")),
-        "kv_indptr": (("len_indptr",), _OFFSETS.format("pages")),
-        "kv_indices": (("num_kv_indices",), "Pages of each request."),
-        "sm_scale": (None, "Factor of the logits."),
-    },
-    outputs={
-        "output": (("total_q", "num_qo_heads", "head_dim_ckv"), None, "Attention output."),
-        "lse": (("total_q", "num_qo_heads"), "float32", "Base-2 log-sum-exp of the logits."),
-    },
-    constraints=("total_q == qo_indptr[-1].item()", "num_kv_indices == kv_indptr[-1].item()"),
-    reference="mla_paged_prefill",
-)
+
+def no_sizes(evidence: Evidence) -> Mapping[str, int]:
+    """Every const axis is one of an input."""
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Retarget:
-    """When a call belongs to a template of ours, and how its arguments fill that template."""
+    """When a call belongs to a template of ours, and how its arguments fill that template.
+
+    `choose` returns the template, None where a call is FlashInfer's own, or raises Quarantine.
+    """
 
     cause: str
     choose: Callable[[Evidence], OwnTemplate | None]
     view: Callable[[Evidence], View]
     main: str  # the input whose dtype the output has
+    sizes: Callable[[Evidence], Mapping[str, int]] = no_sizes
 
 
-def _head_dims_differ(evidence: Evidence) -> OwnTemplate | None:
-    call = evidence.call
-    if argument(call, "q").shape[-1] == argument(call, "v").shape[-1]:
-        return None
-    if argument(call, "q").shape[1] != argument(call, "k").shape[1]:
-        raise Quarantine(
-            "head-dims", f"{call.op} has head dims {_dims(call, 'q', 'v')} with grouped queries"
-        )
-    return MLA_RAGGED if call.state.get("causal", plan_of(call).get("causal")) else MLA_RAGGED_FULL
+def by_name(*understood: str) -> Callable[[Evidence], View]:
+    """Return a view of a call whose arguments have the names that the template says."""
+    return lambda evidence: View(understood=frozenset(understood))
 
 
-def _dims(call: KernelCall, *names: str) -> list[int]:
-    return [argument(call, name).shape[-1] for name in names]
-
-
-def _trtllm_ragged(evidence: Evidence) -> OwnTemplate | None:
-    causal = evidence.scalar("is_causal")
-    if not isinstance(causal, bool):
-        raise Quarantine("no-evidence", f"{evidence.call.op} gave no is_causal")
-    if evidence.scalar("bmm2_scale") not in (1, 1.0):
-        raise Quarantine("argument-not-modelled", "the scale of the values is not 1")
-    if evidence.scalar("window_left") not in (None, -1):
-        raise Quarantine("argument-not-modelled", "a sliding window was asked for")
-    return MLA_RAGGED if causal else MLA_RAGGED_FULL
-
-
-def _trtllm_ragged_view(evidence: Evidence) -> View:
-    call = evidence.call
-    names = {
-        "q": "query",
-        "k": "key",
-        "v": "value",
-        "qo_indptr": "cum_seq_lens_q",
-        "kv_indptr": "cum_seq_lens_kv",
-    }
-    received = {key: Received(tensor=argument(call, name)) for key, name in names.items()}
-    received["sm_scale"] = Received(value=call.scalars.get("bmm1_scale"))
-    further = {"seq_lens", "max_q_len", "max_kv_len", "bmm1_scale", "bmm2_scale", "batch_size"}
-    return View(received, {}, frozenset({*names.values(), *further}))
-
-
-def _several_queries_each(evidence: Evidence) -> OwnTemplate | None:
-    """Tell MLA prefill from decode by the planned offsets: one query each is a decode."""
-    offsets, queries = evidence.call.plan, argument(evidence.call, "q_nope").shape[0]
-    requests = (offsets or {}).get("qo_indptr", {}).get("shape", [0])[0] - 1
-    if queries == requests:
-        return None
-    if not evidence.call.state.get("causal", plan_of(evidence.call).get("causal")):
-        raise Quarantine(
-            "multi-token-decode",
-            f"{evidence.call.op} ran {queries} queries of {requests} requests without a mask",
-        )
-    return MLA_PAGED_PREFILL
-
-
-def _same(evidence: Evidence) -> View:
-    received = dict(evidence.received)
-    if "qo_indptr" not in received and evidence.call.plan:
-        received["qo_indptr"] = planned(evidence.call, "qo_indptr")
-    return View(received, evidence.dims, evidence.understood)
-
-
-# API -> when and how its calls are described by a template of ours.
-RETARGETS: dict[str, Retarget] = {
-    "BatchPrefillWithRaggedKVCacheWrapper.run": Retarget(
-        "flashinfer/trace/templates/attention.py (0.6.18): gqa_ragged has one head_dim for q, k, v",
-        _head_dims_differ,
-        _same,
-        "q",
-    ),
-    "trtllm_ragged_attention_deepseek": Retarget(
-        "flashinfer/trace/templates/gemm.py (0.6.18): the reference gives the output q's head dim",
-        _trtllm_ragged,
-        _trtllm_ragged_view,
-        "q",
-    ),
-    "BatchMLAPagedAttentionWrapper.run": Retarget(
-        "flashinfer/mla/_core.py (0.6.18): run() carries the decode template for prefill too",
-        _several_queries_each,
-        _same,
-        "q_nope",
-    ),
-}
-
-
-def retarget(draft: Draft, evidence: Evidence) -> tuple[Draft, Evidence, str] | None:
-    """Return draft and evidence under a template of ours, and the cause; None where none fits."""
-    row = RETARGETS.get(evidence.api)
-    own = row.choose(evidence) if row else None
-    if row is None or own is None:
-        return None
-    renewed = gather(evidence.call, own.template(evidence.call), row.view(evidence))
-    main = renewed.of(row.main).tensor
-    if main is None:
-        raise Quarantine("no-tensor", f"{evidence.call.op} was called without {row.main}")
-    return own.draft(draft["tags"], main.dtype), renewed, row.cause
+def always(template: OwnTemplate) -> Callable[[Evidence], OwnTemplate]:
+    """Return a choice of one template for every call."""
+    return lambda evidence: template

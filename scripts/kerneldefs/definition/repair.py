@@ -10,9 +10,9 @@ from kerneldefs.capture.record import KernelCall, Template
 from kerneldefs.definition.arguments import require_modelled
 from kerneldefs.definition.draft import Draft, Quarantine, ordered
 from kerneldefs.definition.evidence import Evidence, View, api_of, gather
-from kerneldefs.definition.own import retarget
 from kerneldefs.definition.repairs import REPAIRS
 from kerneldefs.definition.replaced import denied
+from kerneldefs.definition.templates import retarget
 from kerneldefs.definition.views import VIEWS
 
 OWN_TEMPLATE = "own-template"
@@ -68,7 +68,7 @@ def repair(
         draft, evidence, _ = own
         applied.append(OWN_TEMPLATE)
     evidence = dataclasses.replace(evidence, release=release)
-    why = denied(evidence.prefix, evidence.api)
+    why = None if own else denied(evidence.prefix, evidence.api)
     if why is not None:
         raise Quarantine("reference-denied", f"{evidence.prefix}: {why}")
     if not draft.get("reference"):

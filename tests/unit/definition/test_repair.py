@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Quarantine
-from kerneldefs.definition.own import retarget
+from kerneldefs.definition.templates import retarget
 from kerneldefs.definition.repair import evidence_of, in_dumped_order, repair
 from kerneldefs.definition.repairs import REPAIRS
 
