@@ -42,12 +42,17 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class CookbookModel:
-    """One model of one file. `language` is False for diffusion models, which call other kernels."""
+    """One model of one file. `language` is False for diffusion models, which call other kernels.
+
+    `family` and `vendor` are names as in commands ("" where the file gives none).
+    """
 
     slug: str
     repo_id: str
     version: str
     stem: str
+    family: str
+    vendor: str
     cookbook: str
     language: bool
     entries: tuple[Entry, ...]
@@ -104,14 +109,27 @@ def read_file(path: Path, version: str) -> list[CookbookModel]:
     """Read one cookbook file; raises KerneldefsError naming the place of a wrong value."""
     name = f"{version}/{path.name}"
     data = Place(load_yaml(path, name), name).mapping()
-    return [
-        _model(model.mapping(), version, path.stem, name)
-        for family in data.get("families").items()
-        for model in family.mapping().get("models").items()
-    ]
+    models = []
+    for family in data.get("families").items():
+        known = {
+            "version": version,
+            "stem": path.stem,
+            "family": _name(family.mapping().maybe("name")),
+            "vendor": _name(data.maybe("vendor")),
+            "cookbook": name,
+        }
+        models += [
+            _model(model.mapping(), known) for model in family.mapping().get("models").items()
+        ]
+    return models
 
 
-def _model(data: Mapping, version: str, stem: str, cookbook: str) -> CookbookModel:
+def _name(place: Place | None) -> str:
+    return "" if place is None else slug_of(place.text())
+
+
+def _model(data: Mapping, known: dict[str, str]) -> CookbookModel:
+    """Read one model; `known` is what its file and family say of it."""
     name, repo = data.get("name"), data.get("model_path")
     slug, repo_id = slug_of(name.text()), repo.text()
     if not slug:
@@ -119,13 +137,13 @@ def _model(data: Mapping, version: str, stem: str, cookbook: str) -> CookbookMod
     if not REPO_ID.fullmatch(repo_id):
         raise KerneldefsError(f"{repo.place}: '{repo_id}' is not a repository id (org/name)")
     entries = [
-        _entry(entry.mapping(), hardware, cookbook)
+        _entry(entry.mapping(), hardware, known["cookbook"])
         for hardware, product in data.get("hardware").mapping().members()
         for entry in product.mapping().get("configurations").items()
     ]
     attributes = data.maybe("attributes")
     language = attributes is None or "diffusion" not in attributes.mapping().data
-    return CookbookModel(slug, repo_id, version, stem, cookbook, language, tuple(entries))
+    return CookbookModel(slug, repo_id, language=language, entries=tuple(entries), **known)
 
 
 def _entry(data: Mapping, hardware: str, name: str) -> Entry:

@@ -118,7 +118,8 @@ def _find(
     given = _given(word)
     if given is not None:
         return [_of_repository(given, cookbook)]
-    known = {name for model in cookbook for name in (model.slug, model.stem, model.repo_id)}
+    names = ("slug", "stem", "repo_id", "family", "vendor")
+    known = {getattr(model, key) for model in cookbook for key in names} - {""}
     known |= set(bundled) | set(bundled.values())
     raise KerneldefsError(
         f"model '{word}' is not in the cookbook '{settings.cookbook}', nor bundled, nor a "
@@ -137,18 +138,23 @@ def _all(
 
 
 def _known(word: str, cookbook: tuple[CookbookModel, ...], bundled: dict[str, str]) -> list[Target]:
-    """Look a name up: model slug, then file stem, then bundled slug, then repository id."""
+    """Look a name up: model slug, file stem, family, bundled slug, repository id, vendor."""
     name = word.lower()
-    for key in ("slug", "stem"):
-        models = [model for model in cookbook if getattr(model, key).lower() == name]
-        if models:
+    for key in ("slug", "stem", "family"):
+        if models := _called(name, key, cookbook):
             return _newest(models, cookbook)
     repo_id = bundled.get(name, word)
     models = [model for model in cookbook if model.repo_id.lower() == repo_id.lower()]
     if models:
         return _newest(models, cookbook)
     slugs = [s for s, repo in bundled.items() if name in (s, repo.lower())]
-    return [Target(slug, bundled[slug]) for slug in slugs]
+    if slugs:
+        return [Target(slug, bundled[slug]) for slug in slugs]
+    return _newest(_called(name, "vendor", cookbook), cookbook)
+
+
+def _called(name: str, key: str, cookbook: tuple[CookbookModel, ...]) -> list[CookbookModel]:
+    return [model for model in cookbook if getattr(model, key).lower() == name]
 
 
 def _newest(named: list[CookbookModel], cookbook: tuple[CookbookModel, ...]) -> list[Target]:

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.cookbook import CookbookModel, load_cookbook
 from kerneldefs.serving.select import Target, select
@@ -65,6 +66,29 @@ def test_a_stem_names_every_model_of_the_file(tmp_path: Path) -> None:
     models = [model("A", "o/a", HARDWARE), model("B", "o/b", HARDWARE)]
     root = write_cookbook(tmp_path, {"v1.0/family.yaml": models})
     assert slugs(load_cookbook(root), model="family") == ["a", "b"]
+
+
+def test_a_family_and_a_vendor_name_their_models(tmp_path: Path) -> None:
+    models = {name: model(name.upper(), f"o/{name}", HARDWARE) for name in "abcde"}
+    root = write_cookbook(tmp_path, {"v1.0/one.yaml": [], "v1.0/two.yaml": [], "v0.9/old.yaml": []})
+    data = {
+        "v1.0/one.yaml": [("Fam 1", ["a", "b"]), ("vend", ["c"])],
+        "v1.0/two.yaml": [("fam-2", ["d"])],
+        "v0.9/old.yaml": [("fam-1", ["e"])],
+    }
+    for name, families in data.items():
+        text = {
+            "vendor": "Vendor-X" if name != "v1.0/two.yaml" else "tiny",
+            "families": [{"name": f, "models": [models[m] for m in ms]} for f, ms in families],
+        }
+        (root / "data/models/generated" / name).write_text(yaml.safe_dump(text))
+    book = load_cookbook(root)
+    assert slugs(book, model="FAM-1") == ["a", "b", "e"]
+    assert slugs(book, model="vendor-x") == ["a", "b", "c", "e"]
+    assert slugs(book, model="vend") == ["c"]
+    assert slugs(book, model="tiny") == ["tiny"]  # a bundled model comes before a vendor
+    with pytest.raises(KerneldefsError, match="nearest: fam-2"):
+        slugs(book, model="fam-3")
 
 
 def test_a_bundled_slug_carries_its_repository_and_entries(tmp_path: Path) -> None:
