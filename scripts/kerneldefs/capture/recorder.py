@@ -166,6 +166,26 @@ class Recorder:
             "layer": self._layer(),
         }
 
+    def observe(
+        self,
+        op: str,
+        tensors: dict[str, TensorFact],
+        scalars: dict[str, Any],
+        outputs: tuple[TensorFact, ...],
+        layer: str | None = None,
+    ) -> None:
+        """Record a call that is none of FlashInfer's; `layer` None is the module that runs now."""
+        facts = {
+            "op": op,
+            "tensors": tensors,
+            "scalars": scalars,
+            "plan": None,
+            "state": {},
+            "phase": self.phase,
+            "layer": self._layer() if layer is None else _LAYER_NUMBER.sub("N", layer),
+        }
+        self._count(facts, outputs, None, None, ())
+
     def _layer(self) -> str:
         named = next((name for name in reversed(self._modules) if name), "")
         return _LAYER_NUMBER.sub("N", named)
@@ -180,6 +200,16 @@ class Recorder:
     ) -> None:
         results = result if isinstance(result, (tuple, list)) else [result]
         outputs = tuple(tensor_fact(r) for r in results if isinstance(r, torch.Tensor))
+        self._count(facts, outputs, template, name, marks)
+
+    def _count(
+        self,
+        facts: dict[str, Any],
+        outputs: tuple[TensorFact, ...],
+        template: str | None,
+        name: str | None,
+        marks: tuple[str, ...],
+    ) -> None:
         call = KernelCall(
             **facts,
             outputs=outputs,

@@ -1,0 +1,90 @@
+"""What a fused mixture of experts and its router say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kerneldefs.capture.observe.seen import FUSED_MOE, Seen
+from kerneldefs.capture.observe.weights import block_size, first_tensor, quantization, scheme_name
+
+# SGLang's RoutingMethodType (sglang/srt/layers/moe/utils.py, 0.5.21), whose numbers FlashInfer
+# takes, in the words of FlashInfer's template names.
+ROUTINGS = {
+    0: "default",
+    1: "renormalize",
+    2: "ds",
+    3: "llama4",
+    4: "renormalize_naive",
+    5: "topk",
+    6: "sigmoid_renorm",
+    7: "minimax2",
+    8: "sigmoid",
+}
+
+
+def routing(runner_config: Any, topk: Any) -> str:
+    """Return the routing method: what SGLang would tell FlashInfer, else what its router does."""
+    said = getattr(runner_config, "routing_method_type", None)
+    if said is not None and int(said) in ROUTINGS:
+        return ROUTINGS[int(said)]
+    if topk is None:
+        return "unknown"
+    custom = getattr(topk, "custom_routing_function", None)
+    if custom is not None:
+        name = str(getattr(custom, "__qualname__", type(custom).__name__))
+        return "llama4" if "llama4" in name.lower() else f"custom: {name}"
+    if topk.correction_bias is not None and topk.use_grouped_topk:
+        return "ds"
+    if topk.scoring_func == "sigmoid":
+        return "sigmoid_renorm" if topk.renormalize else "sigmoid"
+    return "renormalize_naive" if topk.renormalize else "default"
+
+
+def read(layer: Any, arguments: dict[str, Any], topk: Any) -> Iterator[Seen]:
+    """Read one FusedMoE call; fused shared experts are no part of the routed ones."""
+    config = layer.moe_runner_config
+    x = arguments["hidden_states"]
+    topk = getattr(arguments.get("topk_output"), "topk_config", None) or topk
+    shared = int(getattr(layer, "num_fused_shared_experts", 0) or 0)
+    experts = int(getattr(layer, "_num_global_routed", None) or config.num_experts - shared)
+    local = int(getattr(layer, "_num_local_routed", None) or config.num_local_experts - shared)
+    top_k = int(config.top_k or topk.top_k) - shared
+    method = layer.quant_method
+    weight = first_tensor(layer, "w13_weight", "w13_weight_packed", "w13_qweight")
+    block = block_size(method)
+    logits = getattr(arguments.get("topk_output"), "router_logits", None)
+    bias = getattr(topk, "correction_bias", None)
+    yield Seen(
+        FUSED_MOE,
+        {
+            "hidden_states": x,
+            "w13_weight": weight,
+            "w2_weight": first_tensor(layer, "w2_weight", "w2_weight_packed", "w2_qweight"),
+            "router_logits": logits,
+            "correction_bias": bias,
+        },
+        {
+            "kind": type(layer).__name__,
+            "scheme": scheme_name(layer, method),
+            "quantization": quantization(layer, method, weight),
+            "block_n": block and block[0],
+            "block_k": block and block[1],
+            "num_experts": experts,
+            "num_local_experts": local,
+            "num_fused_shared_experts": shared,
+            "top_k": top_k,
+            "hidden_size": int(config.hidden_size),
+            "intermediate_size": int(config.intermediate_size_per_partition),
+            "routing": routing(config, topk),
+            "n_group": getattr(topk, "num_expert_group", None),
+            "topk_group": getattr(topk, "topk_group", None),
+            "scoring": getattr(topk, "scoring_func", None),
+            "renormalize": getattr(topk, "renormalize", None),
+            "activation": str(config.activation),
+            "gated": bool(config.is_gated),
+            "clamp": config.swiglu_limit or config.gemm1_clamp_limit,
+            "alpha": config.gemm1_alpha,
+            "routed_scaling_factor": config.routed_scaling_factor,
+        },
+    )

@@ -1,0 +1,308 @@
+"""One reader a kind of layer: what its call says of the kernel that it runs.
+
+A reader gets the layer, the bound arguments of its method, and the observer's notes. It takes
+shapes from tensors and sizes from the layer's own attributes, never from packed weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from kerneldefs.capture.observe import experts, weights
+from kerneldefs.capture.observe.seen import (
+    ACTIVATION,
+    ATTENTION,
+    INDEXER,
+    KV_APPEND,
+    LINEAR,
+    LINEAR_ATTENTION,
+    NORM,
+    ROPE,
+    SAMPLER,
+    STATE_SPACE,
+    Seen,
+    contiguous,
+    dtype_name,
+)
+
+Reader = Callable[[Any, dict[str, Any], dict[str, Any]], Iterator[Seen]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hook:
+    """Methods of a class, or functions of a module, and who reads their calls.
+
+    `place` is `module:Class` or `module` (paths of sglang 0.5.21); a release
+    that lacks it is noted.
+    """
+
+    place: str
+    methods: tuple[str, ...]
+    read: Reader
+    optional: bool = False  # of models or backends that not every release has
+
+
+def linear(method: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """A linear layer's matmul, called through its quantization method."""
+    layer, x = arguments["layer"], arguments.get("x")
+    x = x[0] if isinstance(x, tuple) else x
+    weight = weights.first_tensor(layer, "weight", "weight_packed", "qweight")
+    if not isinstance(x, torch.Tensor) or x.ndim < 2:
+        return
+    n, k = _size(layer, weight, x)
+    block = weights.block_size(method)
+    kind = "none" if weight is None else dtype_name(weight.dtype)
+    yield Seen(
+        LINEAR,
+        {"x": x, "weight": contiguous((n, k), kind), **weights.scales(layer)},
+        {
+            "kind": type(layer).__name__,
+            "scheme": weights.scheme_name(layer, method),
+            "quantization": weights.quantization(layer, method, weight),
+            "block_n": block and block[0],
+            "block_k": block and block[1],
+            "bias": isinstance(arguments.get("bias"), torch.Tensor),
+            "shards": shards(layer),
+        },
+    )
+
+
+def _size(layer: Any, weight: torch.Tensor | None, x: torch.Tensor) -> tuple[int, int]:
+    """Return N and K on this rank."""
+    n = getattr(layer, "output_size_per_partition", None) or getattr(
+        layer, "num_embeddings_per_partition", None
+    )
+    n = n or getattr(layer, "output_size", None) or (weight.shape[0] if weight is not None else 0)
+    return int(n), int(x.shape[-1])
+
+
+def shards(layer: Any) -> str | None:
+    """Return the widths on this rank of the projections that a fused layer holds, "q,k,v"."""
+    if hasattr(layer, "num_kv_heads") and hasattr(layer, "head_size"):
+        q, kv = layer.num_heads * layer.head_size, layer.num_kv_heads * layer.head_size
+        return f"{q},{kv},{layer.num_kv_heads * getattr(layer, 'v_head_size', layer.head_size)}"
+    sizes = getattr(layer, "output_sizes", None)
+    if isinstance(sizes, (list, tuple)) and len(sizes) > 1:
+        return ",".join(str(int(n) // max(int(layer.tp_size), 1)) for n in sizes)
+    return None
+
+
+def norm(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """An RMS or layer norm, with what it adds first."""
+    x, residual = arguments.get("x"), arguments.get("residual")
+    if isinstance(x, torch.Tensor) and x.numel():
+        yield norm_of(layer, x, residual)
+
+
+def norm_of(layer: Any, x: Any, residual: Any = None) -> Seen:
+    """Return the observation of a norm layer on rows of `x`."""
+    kind = type(layer).__name__
+    weight = getattr(layer, "weight", None)
+    return Seen(
+        NORM,
+        {"x": x, "residual": residual, "weight": weight},
+        {
+            "kind": kind,
+            "style": _norm_style(kind),
+            "eps": float(getattr(layer, "variance_epsilon", getattr(layer, "eps", 0.0))),
+            "partial": getattr(layer, "variance_size_override", None),
+            "cast_first": bool(getattr(layer, "cast_x_before_out_mul", False)),
+        },
+    )
+
+
+def _norm_style(kind: str) -> str:
+    if kind in ("GemmaRMSNorm", "Gemma3RMSNorm"):
+        return "gemma_rmsnorm"
+    return "layernorm" if kind == "LayerNorm" else "rmsnorm"
+
+
+def rope(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """A rotary embedding of queries and keys."""
+    query, key = arguments.get("query"), arguments.get("key")
+    if isinstance(query, torch.Tensor) and isinstance(key, torch.Tensor):
+        yield rope_of(layer, arguments.get("positions"), query, key)
+
+
+def rope_of(layer: Any, positions: Any, query: Any, key: Any) -> Seen:
+    """Return the observation of a rotary embedding."""
+    return Seen(
+        ROPE,
+        {
+            "positions": positions,
+            "query": query,
+            "key": key,
+            "cos_sin_cache": weights.first_tensor(layer, "cos_sin_cache"),
+        },
+        {
+            "kind": type(layer).__name__,
+            "head_size": int(layer.head_size),
+            "rotary_dim": int(layer.rotary_dim),
+            "is_neox": bool(layer.is_neox_style),
+            "sections": str(getattr(layer, "mrope_section", None) or "") or None,
+        },
+    )
+
+
+def activation(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """A gated activation: [tokens, 2 x width] -> [tokens, width]; or a plain one."""
+    x, kind = arguments.get("x"), type(layer).__name__
+    names = {
+        "SiluAndMul": "silu_and_mul",
+        "GeluAndMul": "gelu_tanh_and_mul"
+        if getattr(layer, "approximate", "") == "tanh"
+        else "gelu_and_mul",
+    }
+    limit = arguments.get("limit") or getattr(layer, "limit", None)
+    if isinstance(x, torch.Tensor):
+        yield Seen(
+            ACTIVATION, {"x": x}, {"kind": kind, "function": names.get(kind, kind), "limit": limit}
+        )
+
+
+def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """Attention over the KV cache, whichever backend computes it."""
+    batch = arguments.get("forward_batch")
+    mode = getattr(batch, "forward_mode", None)
+    prefix = getattr(batch, "extend_prefix_lens_cpu", None)
+    kind = getattr(layer, "attn_type", None)
+    yield Seen(
+        ATTENTION,
+        {name: arguments.get(name) for name in ("q", "k", "v")},
+        {
+            "kind": type(layer).__name__,
+            "num_qo_heads": int(layer.tp_q_head_num),
+            "num_kv_heads": int(layer.tp_k_head_num),
+            "head_dim_qk": int(layer.head_dim),
+            "head_dim_vo": int(layer.v_head_dim),
+            "window_left": int(layer.sliding_window_size),
+            "soft_cap": float(layer.logit_cap or 0.0),
+            "scale": float(layer.scaling),
+            "mode": getattr(mode, "name", str(mode)).lower(),
+            "cached_prefix": bool(prefix and any(prefix)),
+            "sinks": arguments.get("sinks") is not None
+            or "sinks" in (arguments.get("kwargs") or {}),
+            "attention": getattr(kind, "value", None),
+        },
+    )
+
+
+def linear_attention(
+    layer: Any, arguments: dict[str, Any], notes: dict[str, Any]
+) -> Iterator[Seen]:
+    """Gated delta rule (one gate a head) or Kimi delta attention (one a channel)."""
+    a, batch = arguments.get("a"), arguments.get("forward_batch")
+    heads = int(layer.num_v_heads)
+    per_channel = isinstance(a, torch.Tensor) and a.numel() // a.shape[0] > heads
+    yield Seen(
+        LINEAR_ATTENTION,
+        {
+            "mixed_qkv": arguments.get("mixed_qkv"),
+            "a": a,
+            "b": arguments.get("b"),
+            "A_log": layer.A_log,
+            "dt_bias": layer.dt_bias,
+        },
+        {
+            "kind": type(layer).__name__,
+            "rule": "kda" if per_channel else "gdn",
+            "num_q_heads": int(layer.num_q_heads),
+            "num_k_heads": int(layer.num_k_heads),
+            "num_v_heads": heads,
+            "head_k_dim": int(layer.head_k_dim),
+            "head_v_dim": int(layer.head_v_dim),
+            "mode": getattr(getattr(batch, "forward_mode", None), "name", "").lower(),
+        },
+    )
+
+
+def state_space(_: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """One step of a Mamba state: the function's own arguments."""
+    tensors = {k: v for k, v in arguments.items() if isinstance(v, torch.Tensor)}
+    others = {k: v for k, v in arguments.items() if v is None or isinstance(v, (bool, int, float))}
+    yield Seen(STATE_SPACE, tensors, others)
+
+
+def kv_append(pool: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """New keys and values that go into the cache, one slot a token."""
+    names = ("cache_k", "cache_v", "cache_k_nope", "cache_k_rope", "loc")
+    tensors = {name: arguments.get(name) for name in names}
+    tensors["loc"] = getattr(arguments.get("loc"), "loc", arguments.get("loc"))
+    buffers = getattr(pool, "k_buffer", None) or getattr(pool, "kv_buffer", None) or [None]
+    yield Seen(
+        KV_APPEND,
+        {**tensors, "buffer": buffers[0]},
+        {"kind": type(pool).__name__, "page_size": int(getattr(pool, "page_size", 1) or 1)},
+    )
+
+
+def sampler(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """Logits that are sampled from, and with which filters."""
+    info = arguments["sampling_info"]
+    flags = ("is_all_greedy", "need_top_k_sampling", "need_top_p_sampling", "need_min_p_sampling")
+    yield Seen(
+        SAMPLER,
+        {"logits": arguments["logits_output"].next_token_logits},
+        {
+            "kind": type(layer).__name__,
+            **{flag: bool(getattr(info, flag, False)) for flag in flags},
+        },
+    )
+
+
+def indexer(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """The indexer that chooses the keys of sparse attention."""
+    yield Seen(
+        INDEXER,
+        {"x": arguments.get("x"), "q_lora": arguments.get("q_lora")},
+        {
+            "kind": type(layer).__name__,
+            "num_heads": int(layer.n_heads),
+            "head_dim": int(layer.head_dim),
+            "topk": int(layer.index_topk),
+        },
+    )
+
+
+def topk(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """The router before a mixture of experts: remembered for the experts' call that follows."""
+    notes["topk"] = layer.topk_config
+    return iter(())
+
+
+def fused_moe(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
+    """A fused mixture of experts, routed as the last router said."""
+    return experts.read(layer, arguments, notes.get("topk"))
+
+
+_FUSED = ("forward_cuda", "forward_native")
+_NORM = (*_FUSED, "forward_with_allreduce_fusion", "forward_with_per_tensor_quant_fusion")
+_LAYERS = "sglang.srt.layers"
+HOOKS = (
+    Hook(f"{_LAYERS}.layernorm:RMSNorm", _NORM, norm),
+    Hook(f"{_LAYERS}.layernorm:GemmaRMSNorm", _NORM, norm),
+    Hook(f"{_LAYERS}.layernorm:Gemma3RMSNorm", _NORM, norm, optional=True),
+    Hook(f"{_LAYERS}.layernorm:Gemma4RMSNorm", _NORM, norm, optional=True),
+    Hook(f"{_LAYERS}.layernorm:LayerNorm", _FUSED, norm, optional=True),
+    Hook(f"{_LAYERS}.rotary_embedding.base:RotaryEmbedding", _FUSED, rope),
+    Hook(f"{_LAYERS}.activation:SiluAndMul", _FUSED, activation),
+    Hook(f"{_LAYERS}.activation:GeluAndMul", _FUSED, activation),
+    Hook(f"{_LAYERS}.activation:ReLU2", _FUSED, activation, optional=True),
+    Hook(f"{_LAYERS}.radix_attention:RadixAttention", ("forward",), attention),
+    Hook(f"{_LAYERS}.radix_linear_attention:RadixLinearAttention", ("forward",), linear_attention),
+    Hook(f"{_LAYERS}.moe.topk:TopK", _FUSED, topk),
+    Hook(f"{_LAYERS}.moe.fused_moe_triton.layer:FusedMoE", ("forward",), fused_moe),
+    Hook(f"{_LAYERS}.sampler:Sampler", ("forward",), sampler),
+    Hook(f"{_LAYERS}.attention.mamba.mamba", ("selective_state_update",), state_space, True),
+    Hook(f"{_LAYERS}.attention.dsa.dsa_indexer:Indexer", _FUSED, indexer, True),
+    Hook("sglang.srt.mem_cache.memory_pool:MHATokenToKVPool", ("set_kv_buffer",), kv_append),
+    Hook(
+        "sglang.srt.mem_cache.memory_pool:MLATokenToKVPool",
+        ("set_kv_buffer", "set_mla_kv_buffer"),
+        kv_append,
+    ),
+)

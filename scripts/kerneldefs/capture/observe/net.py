@@ -1,0 +1,108 @@
+"""The net under the hooks: every matrix product with a weight that no hook accounts for.
+
+Weights are known by their storage, so that a view of one is the same weight. A cast of a weight is
+followed too, within one step of the probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from kerneldefs.capture.observe.seen import LINEAR, MATMUL, Seen, contiguous, dtype_name
+
+_PRODUCTS = {
+    f"aten::{name}"
+    for name in ("addmm", "addmv", "baddbmm", "bmm", "linear", "matmul", "mm", "mv", "_scaled_mm")
+}
+_COPIES = {"aten::_to_copy", "aten::clone"}
+
+
+def _key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+class Weights:
+    """A model's weights by storage: parameters, and matrices that layers keep as attributes."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, tuple[str, tuple[int, ...]]] = {}
+        self._copies: dict[int, tuple[torch.Tensor, tuple[str, tuple[int, ...]]]] = {}
+
+    def learn(self, model: torch.nn.Module) -> None:
+        """Note every matrix of a loaded model."""
+        for path, module in model.named_modules():
+            attributes = {**vars(module), **dict(module.named_parameters(recurse=False))}
+            for name, value in attributes.items():
+                if isinstance(value, torch.Tensor) and value.ndim >= 2:
+                    self._names[_key(value)] = (f"{path}.{name}", tuple(value.shape))
+
+    def find(self, tensor: torch.Tensor) -> tuple[str, tuple[int, ...]] | None:
+        """Return name and shape of the weight that a tensor shows; None for any other."""
+        key = _key(tensor)
+        copied = self._copies.get(key)
+        return copied[1] if copied else self._names.get(key)
+
+    def copied(self, tensor: torch.Tensor, weight: tuple[str, tuple[int, ...]]) -> None:
+        """Note a cast of a weight; it is kept alive, so that its storage is not another's."""
+        self._copies[_key(tensor)] = (tensor, weight)
+
+    def forget_copies(self) -> None:
+        """Let the casts of a finished step go."""
+        self._copies.clear()
+
+
+class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
+    """Sees every operator while the model runs, and tells `report` of those that were missed."""
+
+    def __init__(
+        self, weights: Weights, claimed: Callable[[], bool], report: Callable[[Seen, Any], None]
+    ) -> None:
+        super().__init__()
+        self._weights, self._claimed, self._report = weights, claimed, report
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        if name in _COPIES:
+            weight = self._weights.find(args[0])
+            if weight is not None and isinstance(out, torch.Tensor):
+                self._weights.copied(out, weight)
+        elif (name in _PRODUCTS or not name.startswith(("aten::", "prims::"))) and (
+            not self._claimed()
+        ):
+            tensors = [t for t in tree_flatten((args, kwargs or {}))[0] if _is_matrix(t)]
+            self._look(name, tensors, out)
+        return out
+
+    def _look(self, name: str, tensors: list[torch.Tensor], out: Any) -> None:
+        found = [(t, known) for t in tensors if (known := self._weights.find(t)) is not None]
+        others = [t for t in tensors if self._weights.find(t) is None]
+        if not found or not others:
+            return
+        operand, named = found[0]
+        (weight, shape), x = named, others[0]
+        if name not in _PRODUCTS and x.shape[-1] not in shape:
+            return  # takes the weight, but multiplies nothing by it
+        scalars = {"kind": "operator", "operator": name, "weight_name": _numberless(weight)}
+        # mm computes x @ b: b is the transposed view of a whole weight [N, K]
+        whole = len(shape) == 2 and tuple(operand.shape) in (shape, shape[::-1])
+        if name in ("aten::mm", "aten::addmm", "aten::linear") and whole:
+            n, k = shape if shape[1] == x.shape[-1] else shape[::-1]
+            linear = {"quantization": "none", "scheme": "operator", "bias": name == "aten::addmm"}
+            fact = contiguous((int(n), int(k)), dtype_name(operand.dtype))
+            self._report(Seen(LINEAR, {"x": x, "weight": fact}, {**scalars, **linear}), out)
+        else:
+            self._report(Seen(MATMUL, {"x": x, "weight": operand}, scalars), out)
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim >= 2
+
+
+def _numberless(name: str) -> str:
+    return ".".join("N" if part.isdigit() else part for part in name.split("."))
