@@ -2,7 +2,10 @@
 
 Input   {results}/{model}/candidates/{cfg}/ of every config, {results}/{model}/dropped.json
 Output  {results}/{model}/definitions/{op_type}/{name}.json   not known to Snakemake by name
-        {results}/{model}/manifest.json                       every staged file, sha256 and size
+        {results}/{model}/manifest.json                       every staged file, sha256 and size,
+                                                              and what all was made from and with
+        {results}/{model}/changes.json                        what the last staging that changed
+                                                              something changed; not there before
         {results}/{model}/staged                              what `state` was, see below
 
 One job per model: a rule per definition would cost 0.1 s each. A staged file that is deleted or
@@ -25,6 +28,8 @@ rule stage:
     params:
         folder=subpath(output.manifest, parent=True),
         options=RUN.stage_options(),
+        cookbook=RUN.settings.cookbook,
+        cookbook_files=RUN.cookbook_files(),
         state=RUN.staged_state,
         dataset=planning.tree_state(RUN.settings.dataset),
         code=planning.code_digest("stage"),
@@ -33,5 +38,9 @@ rule stage:
         " --model {wildcards.model:q}"
         " --out {params.folder:q}/definitions"
         " --manifest {output.manifest:q}"
+        " --configs {params.folder:q}/configs"
+        " --dumps {params.folder:q}/dumps"
+        " --cookbook {params.cookbook:q}"
+        " --cookbook-files {params.cookbook_files:q}"
         " {params.options:q}"
         " && printf '%s' {params.state:q} > {output.state:q}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from kerneldefs.cli import run
 
@@ -24,7 +25,10 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--model", required=True, help="model slug, e.g. kimi-k2-instruct")
     arguments.add_argument("--out", type=Path, required=True, help="definitions tree to write")
     arguments.add_argument(
-        "--manifest", type=Path, required=True, help="manifest to write, and to prune the tree by"
+        "--manifest",
+        type=Path,
+        required=True,
+        help="manifest to write; changes.json stands beside",
     )
     arguments.add_argument(
         "--dataset", type=Path, help="flashinfer-trace dataset; what it has is not staged again"
@@ -38,12 +42,18 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--op-types", default="", metavar="A,B", help="stage these op_types only; default: all"
     )
+    made = arguments.add_argument_group("what the manifest says it was made from")
+    made.add_argument("--configs", type=Path, help="folder with the serving configs")
+    made.add_argument("--dumps", type=Path, help="folder with the captures")
+    made.add_argument("--cookbook", default="embedded", help="the cookbook setting")
+    made.add_argument("--cookbook-files", type=Path, help="the folder that it stands for")
     return arguments
 
 
 def main() -> int:
     """Stage; 0 also when nothing is left to stage, which the report then says."""
     options = parser().parse_args()
+    from kerneldefs.dataset import provenance
     from kerneldefs.dataset.existing import Dataset
     from kerneldefs.dataset.stage import load_model, select, write_tree
 
@@ -51,7 +61,13 @@ def main() -> int:
     found = load_model(options.candidates, options.model)
     op_types = [word for word in options.op_types.split(",") if word]
     selection = select(found, dataset, options.skip_existing, op_types)
-    counts = write_tree(selection, options.model, options.out, options.manifest)
+    made: dict[str, Any] = {}
+    if options.cookbook_files:
+        made |= provenance.made_by(options.cookbook, options.cookbook_files)
+    if options.configs and options.dumps:
+        ids = [folder.name for folder in options.candidates]
+        made["captures"] = provenance.captures(options.configs, options.dumps, ids)
+    counts = write_tree(selection, options.model, options.out, options.manifest, made)
     print(
         f"{options.model}: {len(selection.staged)} definitions staged ({counts['written']} written,"
         f" {counts['kept']} unchanged, {counts['removed']} removed), {len(selection.existing)} in"

@@ -20,7 +20,7 @@ from kerneldefs.capture.versions import find_interpreter, installed_versions, ve
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, digest, read_json
 from kerneldefs.serving.config import ServingConfig
-from kerneldefs.serving.expand import ModelPlan, plan_models
+from kerneldefs.serving.expand import ModelPlan, cookbook_folder, plan_models
 from kerneldefs.serving.settings import Settings
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -92,9 +92,11 @@ class Run:
 
         It is a param: an absolute path would rerun everything in a project that was moved.
         """
-        path = self.plans[model].model_config.resolve()
-        here = Path.cwd().resolve()
-        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+        return _from_here(self.plans[model].model_config)
+
+    def cookbook_files(self) -> str:
+        """Return the folder with the cookbook's files, relative where it can be."""
+        return _from_here(cookbook_folder(self.settings, may_fetch=False))
 
     def config_ids(self, model: str) -> str:
         """Return the ids of a model's configs, comma-separated: what its report is about."""
@@ -143,6 +145,11 @@ class Run:
             if plan.configs
             for name in names
         ]
+
+
+def _from_here(path: Path) -> str:
+    path, here = path.resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def load(config: Mapping[str, Any], *, may_fetch: bool) -> Run:

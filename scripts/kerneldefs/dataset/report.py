@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.capture.record import CAPTURE_FILE
+from kerneldefs.dataset.changes import CHANGES_FILE
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
@@ -64,6 +65,7 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "dropped": read_json(inputs.dropped) if inputs.dropped else [],
         "configs": configs,
         "left_over": left_over,
+        "changes": _changes(inputs.manifest),
         "captures": {
             config: {key: summary[key] for key in CAPTURE_KEYS if key in summary}
             for config, summary in captures.items()
@@ -100,6 +102,11 @@ def _leave(only: tuple[str, ...] | None, *found: dict[str, Any]) -> list[str]:
         for config in others & set(mapping):
             del mapping[config]
     return sorted(others)
+
+
+def _changes(manifest: Path | None) -> dict[str, Any] | None:
+    path = manifest.with_name(CHANGES_FILE) if manifest else None
+    return read_json(path) if path and path.exists() else None
 
 
 def _per_config(folder: Path | None, name: str) -> dict[str, Any]:

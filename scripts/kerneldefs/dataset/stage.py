@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from kerneldefs.dataset.changes import CHANGES_FILE, changes
 from kerneldefs.dataset.existing import Dataset, Match
 from kerneldefs.dataset.tree import fingerprint
 from kerneldefs.definition.candidates import (
@@ -21,10 +23,16 @@ from kerneldefs.definition.candidates import (
     with_all_tags,
 )
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import read_json, replaced_directory, write_json, write_text
+from kerneldefs.files import (
+    canonical_json,
+    read_json,
+    replaced_directory,
+    write_json,
+    write_text,
+)
 
-# What the tree's last staging wrote. A workflow may delete the manifest before it asks for a new
-# one, and then nothing else would tell which files may be pruned.
+# The manifest again, in the tree itself. A workflow may delete the manifest before it asks for a
+# new one, and then nothing else would tell which files may be pruned, and what changed.
 NOTE = ".staged"
 
 COLLISION, CONFLICT = "name-collision", "dataset-conflict"
@@ -158,10 +166,16 @@ def _existing(item: Staged, match: Match, staged: bool) -> dict[str, Any]:
     }
 
 
-def manifest_of(model: str, selection: Selection) -> dict[str, Any]:
-    """Return the manifest: every staged file with sha256 and size, and what is not staged."""
+def manifest_of(
+    model: str, selection: Selection, provenance: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return the manifest: every staged file with sha256 and size, and what is not staged.
+
+    `provenance` says what all of it was made from and with, see dataset/provenance.py.
+    """
     texts = {item.path: definition_text(item.definition).encode() for item in selection.staged}
     return {
+        **provenance,
         "model": model,
         "files": {path: fingerprint(text) for path, text in sorted(texts.items())},
         "definitions": {item.path: item.brief() for item in selection.staged},
@@ -171,15 +185,33 @@ def manifest_of(model: str, selection: Selection) -> dict[str, Any]:
     }
 
 
-def write_tree(selection: Selection, model: str, out: Path, manifest: Path) -> dict[str, int]:
+def write_tree(
+    selection: Selection,
+    model: str,
+    out: Path,
+    manifest: Path,
+    provenance: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, int]:
     """Bring a definitions tree to a selection, all at once; return how many files changed.
 
     A new tree is built beside the old one and takes its place. Files that stay as they are keep
     their inode and time; files that were staged before and no config produces any more are left
-    out; files that were never staged stay.
+    out; files that were never staged stay. Where this changes what was staged, changes.json beside
+    the manifest says how; it is written before the tree, so that a crash between loses nothing.
     """
     wanted = {item.path: definition_text(item.definition) for item in selection.staged}
-    before = _listed(manifest) | _noted(out)
+    after, before = manifest_of(model, selection, provenance), _before(out)
+    found = changes(before, out, after, wanted)
+    if found:
+        write_json(manifest.with_name(CHANGES_FILE), found)
+    counts = _replace_tree(out, wanted, set(before.get("files", {})), canonical_json(after))
+    write_json(manifest, after)
+    return counts
+
+
+def _replace_tree(
+    out: Path, wanted: Mapping[str, str], before: Collection[str], note: str
+) -> dict[str, int]:
     counts = {"written": 0, "kept": 0, "removed": 0}
     with replaced_directory(out) as fresh:
         for path in sorted(_files(out) - {NOTE}):
@@ -195,28 +227,23 @@ def write_tree(selection: Selection, model: str, out: Path, manifest: Path) -> d
             if not (fresh / path).exists():
                 write_text(fresh / path, text)
                 counts["written"] += 1
-        write_text(fresh / NOTE, "".join(f"{path}\n" for path in sorted(wanted)))
-    write_json(manifest, manifest_of(model, selection))
+        write_text(fresh / NOTE, note)
     return counts
+
+
+def _before(out: Path) -> dict[str, Any]:
+    """Return the manifest that a tree was staged with; empty for one that was not, or no longer."""
+    with contextlib.suppress(KerneldefsError):
+        data = read_json(out / NOTE)
+        if isinstance(data, dict) and isinstance(data.get("files"), dict):
+            return data
+    return {}
 
 
 def _files(folder: Path) -> set[str]:
     if not folder.is_dir():
         return set()
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def _listed(manifest: Path) -> set[str]:
-    if not manifest.exists():
-        return set()
-    data = read_json(manifest)
-    return set(data.get("files", {})) if isinstance(data, dict) else set()
-
-
-def _noted(out: Path) -> set[str]:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return set((out / NOTE).read_text(encoding="utf-8").splitlines())
-    return set()
 
 
 def _carry(old: Path, new: Path) -> None:

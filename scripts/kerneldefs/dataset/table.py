@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from kerneldefs.dataset.changes import changes_lines
 from kerneldefs.dataset.report import counted
 
 
@@ -22,6 +23,7 @@ def as_text(report: dict[str, Any]) -> str:
         _rows("Notes on serving configs", _notes(report)),
         _rows("Repairs that were needed, and their causes", _repairs(report)),
         _rows("Captures", _captures(report)),
+        _rows("Changed by the last staging that changed something", _changes(report)),
         _rows("Left over from earlier settings, and no part of this run", report["left_over"]),
     ]
     return "\n".join(filter(None, sections))
@@ -106,6 +108,10 @@ def _notes(report: dict[str, Any]) -> Iterable[str]:
 def _repairs(report: dict[str, Any]) -> Iterable[str]:
     used = counted(step for item in report["definitions"] for step in item["repairs"])
     return (f"{step} x{count}: {report['repairs'].get(step, '')}" for step, count in used.items())
+
+
+def _changes(report: dict[str, Any]) -> Iterable[str]:
+    return changes_lines(report["changes"]) if report.get("changes") else ()
 
 
 def _captures(report: dict[str, Any]) -> Iterable[str]:

@@ -19,7 +19,7 @@ from kerneldefs.serving.select import BUNDLED, Target, bundled_models, select
 from kerneldefs.serving.settings import EMBEDDED, ROOT, Settings
 from kerneldefs.serving.variants import Asked, Drop, Variant, default_entries, variants_of
 
-__all__ = ["Drop", "ModelPlan", "fetch_command", "plan_models"]
+__all__ = ["Drop", "ModelPlan", "cookbook_folder", "fetch_command", "plan_models"]
 
 DIFFUSION = "a diffusion model; only language models are captured"
 EMBEDDED_COOKBOOK = ROOT / "config" / "cookbook"
@@ -71,7 +71,9 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
         if isinstance(reason := find_hardware(name), str):
             raise KerneldefsError(f"hardware: {reason}; config/README.md lists what is known")
     try:
-        cookbook = load_cookbook(_cookbook_folder(settings, may_fetch), settings.cookbook_versions)
+        cookbook = load_cookbook(
+            cookbook_folder(settings, may_fetch=may_fetch), settings.cookbook_versions
+        )
     except KerneldefsError as error:
         raise _with_command(error, settings) from None
     bundled = bundled_models()
@@ -87,7 +89,8 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
     return plans
 
 
-def _cookbook_folder(settings: Settings, may_fetch: bool) -> Path:
+def cookbook_folder(settings: Settings, *, may_fetch: bool) -> Path:
+    """Return the folder with the cookbook's files; a git source is fetched if `may_fetch`."""
     if settings.cookbook == EMBEDDED:
         return EMBEDDED_COOKBOOK
     if settings.cookbook.startswith(PREFIX):
