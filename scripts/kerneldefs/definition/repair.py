@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from kerneldefs.capture.record import KernelCall, Template
@@ -21,10 +21,11 @@ Part = TypeVar("Part")
 
 @dataclasses.dataclass(frozen=True)
 class Repaired:
-    """A clean definition and the ids of the repairs that changed it, in order."""
+    """A clean definition, the ids of the repairs that changed it, and what they stood on."""
 
     definition: Draft
     repairs: tuple[str, ...]
+    evidence: Evidence
 
 
 def in_dumped_order(template: Template, dumped: Draft) -> Template:
@@ -71,12 +72,18 @@ def repair(
     why = None if own else denied(evidence.prefix, evidence.api)
     if why is not None:
         raise Quarantine("reference-denied", f"{evidence.prefix}: {why}")
+    return mended(draft, evidence, applied)
+
+
+def mended(draft: Draft, evidence: Evidence, applied: Sequence[str] = ()) -> Repaired:
+    """Return a draft with every repair applied; `applied` are the ids of those before them."""
+    done = list(applied)
     if not draft.get("reference"):
         raise Quarantine("no-reference", f"FlashInfer has no reference for {evidence.prefix}")
     require_modelled(evidence)
     for step in REPAIRS:
         renewed = step.apply(draft, evidence)
         if renewed != draft:
-            applied.append(step.id)
+            done.append(step.id)
         draft = renewed
-    return Repaired(ordered(draft), tuple(applied))
+    return Repaired(ordered(draft), tuple(done), evidence)
