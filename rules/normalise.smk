@@ -21,9 +21,11 @@ rule normalise:
     resources:
         mem_mb=1500,
     params:
+        model_config=lambda wildcards: RUN.model_config(wildcards.model),
         code=planning.code_digest("normalise"),
         versions=RUN.versions(),
     shell:
         "bash scripts/logged.sh {log:q}"
         ' "$CAPTURE_PYTHON" scripts/normalise.py {input.config:q} {input.dump:q}'
+        " --model-config {params.model_config:q}"
         " --out {output:q}"

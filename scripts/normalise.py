@@ -23,6 +23,12 @@ def parser() -> argparse.ArgumentParser:
         "config", type=Path, help="serving config JSON, as the expand stage writes it"
     )
     arguments.add_argument("capture", type=Path, help="capture directory of that config")
+    arguments.add_argument(
+        "--model-config",
+        type=Path,
+        metavar="DIR",
+        help="directory with the model's config.json, which const axes are held against",
+    )
     arguments.add_argument("--out", type=Path, required=True, help="candidates directory to write")
     arguments.add_argument(
         "--execute", action="store_true", help="run the references; quarantine what fails"
@@ -39,10 +45,16 @@ def main() -> int:
     from kerneldefs.definition.execution.gate import through
     from kerneldefs.definition.normalise import normalise, write_candidates
     from kerneldefs.serving.config import ServingConfig
+    from kerneldefs.serving.expected import expected
+    from kerneldefs.serving.modelconfig import read_model_config
 
     config = ServingConfig.load(options.config)
+    predicted = None
+    if options.model_config:
+        model = read_model_config(options.model_config, config.repo_id, config.revision)
+        predicted = expected(model, config)
     gate = functools.partial(through, cache=options.cache) if options.execute else None
-    result = normalise(config, options.capture, gate)
+    result = normalise(config, options.capture, gate, predicted)
     write_candidates(result, options.out)
     status = result.index["capture"]["status"]
     print(

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from kerneldefs.capture.versions import find_interpreter, installed_versions, versions_of
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, digest, read_json
+from kerneldefs.leftovers import left_over
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.expand import ModelPlan, cookbook_folder, plan_models
 from kerneldefs.serving.settings import Settings
@@ -29,9 +30,16 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 _DEFINITION = ("scripts/kerneldefs/definition", "config/schemas/definition.schema.json")
 CODE = {
     "capture": ("scripts/capture.py", "scripts/kerneldefs/capture"),
-    "normalise": ("scripts/normalise.py", "scripts/kerneldefs/capture/record.py", *_DEFINITION),
+    "normalise": (
+        "scripts/normalise.py",
+        "scripts/kerneldefs/capture/record.py",
+        "scripts/kerneldefs/serving/expected.py",
+        "scripts/kerneldefs/serving/ranksizes.py",
+        *_DEFINITION,
+    ),
     "stage": ("scripts/stage.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
+    "page": ("scripts/page.py", "scripts/kerneldefs/page"),
 }
 SIMULATE = "simulate"
 MANIFEST_FILE = "manifest.json"
@@ -102,6 +110,22 @@ class Run:
         """Return the ids of a model's configs, comma-separated: what its report is about."""
         return ",".join(config.id for config in self.plans[model].configs)
 
+    def left_over(self, wildcards: Wildcards) -> str:
+        """Return the configs that a model's results hold and no setting asks for, comma-separated.
+
+        The report lists them, so it is made again when they are pruned.
+        """
+        keep = [config.id for config in self.plans[wildcards.model].configs]
+        return ",".join(left_over(self.settings.results / wildcards.model, keep))
+
+    def kept(self) -> list[str]:
+        """Return `{results}/{model}=ID,ID` of every model that has configs, for prune.py."""
+        return [
+            f"{self.settings.results / model}={self.config_ids(model)}"
+            for model, plan in self.plans.items()
+            if plan.configs
+        ]
+
     def config_text(self, model: str, cfg: str) -> str:
         """Return a config's file content: the same text as long as the config is the same."""
         return canonical_json(self.config(model, cfg).to_json())
@@ -145,6 +169,17 @@ class Run:
             if plan.configs
             for name in names
         ]
+
+    def index(self) -> list[str]:
+        """Return the page over models, which a run of one model has no use for."""
+        return [f"{self.settings.results}/index.html"] if len(self.plans) > 1 else []
+
+
+def show_summary(run: Run, *, failed: bool = False) -> None:
+    """Print what a run came to at its end."""
+    from kerneldefs.page.summary import show  # 0.1 s, and a dry run has no end
+
+    show(run.settings.results, run.plans, failed)
 
 
 def _from_here(path: Path) -> str:

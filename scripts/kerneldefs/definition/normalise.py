@@ -18,6 +18,7 @@ from kerneldefs.capture.record import (
     read_calls,
     read_templates,
 )
+from kerneldefs.definition import crosscheck
 from kerneldefs.definition.candidates import (
     DEFINITIONS_FOLDER,
     INDEX_FILE,
@@ -39,6 +40,7 @@ from kerneldefs.definition.tags import config_tags, public_api, with_tags
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, replaced_directory, write_json, write_text
 from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.ranksizes import RankSizes
 
 CAPTURED, REFUSED = "captured", "refused"
 
@@ -56,10 +58,16 @@ class Normalised:
 Gate = Callable[[Sequence[Candidate]], tuple[list[Candidate], list[Quarantined]]]
 
 
-def normalise(config: ServingConfig, capture: Path, gate: Gate | None = None) -> Normalised:
+def normalise(
+    config: ServingConfig,
+    capture: Path,
+    gate: Gate | None = None,
+    predicted: RankSizes | None = None,
+) -> Normalised:
     """Return the candidates of a capture directory; a refused capture has none.
 
-    Clean candidates go through `gate`, if there is one, which may put some of them aside.
+    Const axes are held against `predicted`, what config.json says of a rank. Clean candidates go
+    through `gate`, if there is one, which may put some of them aside.
     """
     summary = read_json(capture / CAPTURE_FILE)
     status = summary.get("status")
@@ -78,7 +86,7 @@ def normalise(config: ServingConfig, capture: Path, gate: Gate | None = None) ->
         if not ranks:
             raise KerneldefsError(f"{capture}: no rank*/{CALLS_FILE}; run the capture again")
         for calls in ranks:
-            rank = _Rank(calls.parent / DUMP_FOLDER, templates, release, config)
+            rank = _Rank(calls.parent / DUMP_FOLDER, templates, release, config, predicted)
             rank.read(read_calls(calls))
             found += rank.found
             lost += rank.lost
@@ -131,6 +139,7 @@ class _Rank:
         templates: dict[str, Template],
         release: str | None,
         config: ServingConfig,
+        predicted: RankSizes | None,
     ) -> None:
         self.found: list[Candidate] = []
         self.lost: list[Quarantined] = []
@@ -139,6 +148,7 @@ class _Rank:
         self._templates = templates
         self._release = release
         self._config = config
+        self._predicted = predicted
 
     def read(self, calls: list[KernelCall]) -> None:
         """Repair every call; list calls that are no definition, and dumps without a call."""
@@ -163,6 +173,7 @@ class _Rank:
         if template is None:
             raise Quarantine("no-template", f"the capture has no template {call.template}")
         repaired = repair(self._dumped(call, template), call, template, self._release)
+        crosscheck.require(repaired.definition, call, repaired.evidence, self._predicted)
         tags = config_tags(const_axes(repaired.definition), self._config)
         definition = with_tags(repaired.definition, tags)
         failed = errors(run_checks(Subject(definition)))
