@@ -19,6 +19,7 @@ include: "rules/capture.smk"
 include: "rules/normalise.smk"
 include: "rules/stage.smk"
 include: "rules/validate.smk"
+include: "rules/prune.smk"
 
 
 # Everything: the staged definitions of each model, validated, with a report.

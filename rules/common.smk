@@ -49,6 +49,7 @@ localrules:
     stage,
     validate,
     check,
+    prune,
 
 
 pathvars:

@@ -14,7 +14,12 @@ rule validate:
         dropped="<results>/{model}/dropped.json",
     output:
         json="<results>/{model}/report.json",
-        text="<results>/{model}/report.txt",
+        text=report(
+            "<results>/{model}/report.txt",
+            caption="../report/text.rst",
+            category="Kernel definitions",
+            labels={"model": "{model}", "content": "report as text"},
+        ),
     log:
         "<results>/{model}/logs/validate.log",
     benchmark:
@@ -24,6 +29,7 @@ rule validate:
     params:
         folder=subpath(input.manifest, parent=True),
         only=lambda wildcards: RUN.config_ids(wildcards.model),
+        left_over=RUN.left_over,
         code=planning.code_digest("validate"),
     shell:
         "python scripts/validate.py {params.folder:q}/definitions"

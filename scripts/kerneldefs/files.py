@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,14 +32,16 @@ def digest(value: Any) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or none of it: temporary name in the same folder, fsync, os.replace."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    remove_abandoned(path.parent, path.name)
+    handle, temporary = tempfile.mkstemp(_NEW, f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            _mark_in_use(handle)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -65,14 +70,18 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     """Yield an empty directory that takes `path`'s place on success and vanishes on failure.
 
     The old content stays until the new one is complete, so a crash never leaves half of either.
+    What a crash left of an earlier attempt is put right first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    recover_directory(path)
+    temporary = Path(tempfile.mkdtemp(_NEW, f".{path.name}.", path.parent))
+    handle = os.open(temporary, os.O_RDONLY)
     try:
+        _mark_in_use(handle)
         yield temporary
         os.chmod(temporary, 0o755)
         if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            retired = Path(tempfile.mkdtemp(_OLD, f".{path.name}.", path.parent))
             os.replace(path, retired / path.name)
             os.replace(temporary, path)
             shutil.rmtree(retired, ignore_errors=True)
@@ -81,3 +90,61 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        os.close(handle)
+
+
+# ---- what a killed process leaves behind
+
+_NEW, _OLD = ".new", ".old"  # a temporary name is .{name}.{8 letters} and one of these
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(\.new|\.old)")
+
+
+def _mark_in_use(handle: int) -> None:
+    """Lock a temporary file or directory for as long as it is open: the system frees a dead one's.
+
+    On a file system without locks nothing is marked, and nothing of it counts as abandoned.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def recover_directory(path: Path) -> None:
+    """Put right what killed writers of `path` left: the old content back, the unfinished away."""
+    for retired in sorted(path.parent.glob(f".{glob.escape(path.name)}.*{_OLD}")):
+        if not path.exists() and (retired / path.name).is_dir() and _abandoned(retired):
+            os.replace(retired / path.name, path)
+    remove_abandoned(path.parent, path.name)
+
+
+def remove_abandoned(folder: Path, name: str | None = None) -> list[Path]:
+    """Remove temporary files and directories (of one `name`) whose writer is gone; return them."""
+    removed = []
+    for entry in sorted(os.listdir(folder)) if folder.is_dir() else []:
+        match = _TEMPORARY.fullmatch(entry)
+        if match is None or name not in (None, match["name"]) or not _abandoned(folder / entry):
+            continue
+        path = folder / entry
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed.append(path)
+    return removed
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether no living process has marked a temporary path as in use."""
+    if path.is_symlink():
+        return False  # none of ours is a link
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +14,13 @@ from kerneldefs.files import (
     canonical_json,
     digest,
     read_json,
+    remove_abandoned,
     replaced_directory,
     write_json,
     write_text,
 )
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -87,3 +94,76 @@ def test_replaced_directory_keeps_the_old_on_failure(tmp_path: Path) -> None:
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from kerneldefs.files import replaced_directory
+
+with replaced_directory(Path(sys.argv[1])) as work:
+    (work / "half").touch()
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is writing the directory `d`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "d")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_next_writer_removes_what_a_killed_one_left(
+    writer: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    with replaced_directory(tmp_path / "d") as work:
+        (work / "whole").touch()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "d", tmp_path / "d/whole"]
+
+
+def test_what_another_process_is_writing_stays(
+    writer: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    with replaced_directory(tmp_path / "d"):
+        pass
+    assert remove_abandoned(tmp_path) == []
+    writer.communicate("", timeout=30)
+    assert writer.returncode == 0
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["half"]
+
+
+def test_old_content_comes_back_when_the_exchange_was_cut_short(tmp_path: Path) -> None:
+    """A kill between the two renames: the old directory is aside, the new one not in place."""
+    retired = tmp_path / ".d.abcdefgh.old"
+    (retired / "d").mkdir(parents=True)
+    (retired / "d/by_hand").touch()
+    (tmp_path / ".d.ijklmnop.new").mkdir()
+    with pytest.raises(RuntimeError), replaced_directory(tmp_path / "d"):
+        raise RuntimeError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "d", tmp_path / "d/by_hand"]
+
+
+def test_abandoned_file_goes_with_the_next_write_and_others_stay(tmp_path: Path) -> None:
+    names = (".a.json.abcdefgh.new", ".b.json.abcdefgh.new", ".a.json.new", ".snakemake_timestamp")
+    for name in names:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a.json", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *names[1:]}
+    (tmp_path / ".c.abcdefgh.new").symlink_to(tmp_path / "a.json")
+    assert [path.name for path in remove_abandoned(tmp_path)] == [".b.json.abcdefgh.new"]
+    assert (tmp_path / "a.json").exists()

@@ -1,0 +1,59 @@
+"""What earlier settings and cut-off commands left in a model's results: found, and removed.
+
+A config that is no longer asked for keeps its capture, so that asking again costs nothing; only
+`prune` removes it. A temporary name that a killed command left is nobody's, and goes at the next
+chance: its owner, whose process id stands in the name, is gone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from kerneldefs.files import remove_abandoned
+
+# Folders of a model's results with a file or directory per config.
+PER_CONFIG = ("configs", "dumps", "candidates")
+_OF_JOBS = ("logs/expand", "logs/capture", "logs/normalise")
+_OF_BENCHMARKS = ("benchmarks/expand", "benchmarks/capture", "benchmarks/normalise")
+
+
+def left_over(folder: Path, keep: Collection[str]) -> list[str]:
+    """Return the ids of configs that a model's results hold and `keep` does not, sorted."""
+    found = {_id(path) for name in PER_CONFIG for path in _visible(folder / name)}
+    return sorted(found - set(keep))
+
+
+def prune(folder: Path, keep: Collection[str]) -> list[Path]:
+    """Remove everything of the configs that are not in `keep`; return what was removed."""
+    others = set(left_over(folder, keep))
+    removed = []
+    for name in (*PER_CONFIG, *_OF_JOBS, *_OF_BENCHMARKS):
+        for path in _visible(folder / name):
+            if _id(path) in others:
+                _remove(path)
+                removed.append(path)
+        removed += remove_abandoned(folder / name)
+    return removed + remove_abandoned(folder)
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _id(path: Path) -> str:
+    """A config's id: ids hold dots, so only the endings that files of one have are cut off."""
+    for ending in (".json", ".log", ".tsv"):
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending)
+    return path.name
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
