@@ -1,0 +1,100 @@
+"""The coverage matrix: what each serving config calls, and what became of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Status -> the mark that stands for it where there is no room for the word, and what it means.
+STATUSES = {
+    "captured": ("C", "FlashInfer dumped it while the serving config ran; staged"),
+    "derived": ("D", "made from a call that FlashInfer did not dump, or by a convention; staged"),
+    "existing": ("E", "the dataset has it already, by structure"),
+    "filtered": ("F", "of an op type that was not asked for"),
+    "quarantined": ("Q", "not staged, because it could not be made true"),
+    "missing": ("M", "called, and no definition describes it"),
+}
+NO_FAMILY = "other calls"
+# Calls that compute nothing themselves, so that no definition of theirs is missing.
+_PLANNING = ("plan", "begin_forward")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One definition, or one call without, and its status in each serving config."""
+
+    name: str
+    family: str
+    cells: Mapping[str, tuple[str, ...]]  # config id -> statuses, in the order of STATUSES
+    item: Mapping[str, Any]  # the report's entry
+
+    @property
+    def statuses(self) -> list[str]:
+        """Return every status that the row has in some config."""
+        found = {status for cell in self.cells.values() for status in cell}
+        return [status for status in STATUSES if status in found]
+
+
+def rows_of(report: Mapping[str, Any]) -> list[Row]:
+    """Return the matrix's rows, by family and name; a name's several statuses are one row."""
+    cells: dict[tuple[str, str], dict[str, set[str]]] = {}
+    items: dict[tuple[str, str], Mapping[str, Any]] = {}
+    families = {item["name"]: item["op_type"] for item in report["definitions"]}
+    for status, item in _entries(report):
+        name = str(item.get("name") or item.get("op") or item.get("path"))
+        family = str(item.get("op_type") or families.get(name) or _family(item))
+        items.setdefault((family, name), item)
+        row = cells.setdefault((family, name), {})
+        for config in item["configs"]:
+            row.setdefault(config, set()).add(status)
+    return [
+        Row(name, family, {config: _ordered(found) for config, found in row.items()}, items[key])
+        for key, row in sorted(cells.items())
+        for family, name in [key]
+    ]
+
+
+def status_of(item: Mapping[str, Any]) -> str:
+    """Return a staged definition's status: captured, or derived where its class says so."""
+    return "captured" if item.get("class", "captured") == "captured" else "derived"
+
+
+def families_of(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows by family, in order."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.family, []).append(row)
+    return families
+
+
+def totals(rows: Iterable[Row]) -> dict[str, int]:
+    """Return how many rows have each status; one that has several counts for each."""
+    counts = dict.fromkeys(STATUSES, 0)
+    for row in rows:
+        for status in row.statuses:
+            counts[status] += 1
+    return counts
+
+
+def _entries(report: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    yield from ((status_of(item), item) for item in report["definitions"])
+    yield from (("existing", item) for item in report["existing"] if not item["staged"])
+    yield from (("filtered", item) for item in report["filtered"])
+    yield from (("quarantined", item) for item in report["quarantined"])
+    for item in report["not_definitions"]:
+        if item["op"].rsplit(".", 1)[-1] not in _PLANNING:
+            yield "missing", item
+
+
+def _family(item: Mapping[str, Any]) -> str:
+    """Return the family of what has no op_type: that of the op which was called."""
+    sources = item.get("sources") or ()
+    op = item.get("op") or (sources[0]["op"] if sources else "")
+    words = str(op).split(".")
+    return words[1] if words[0] == "flashinfer" and len(words) > 2 else NO_FAMILY
+
+
+def _ordered(found: Iterable[str]) -> tuple[str, ...]:
+    known = set(found)
+    return tuple(status for status in STATUSES if status in known)

@@ -1,0 +1,75 @@
+"""The pages as HTML: one self-contained file each, which asks nothing of any network."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from kerneldefs import __version__
+from kerneldefs.dataset.changes import KINDS
+from kerneldefs.page import plots
+from kerneldefs.page.details import code_css, details_of
+from kerneldefs.page.index import VERDICTS, Summary, family_names
+from kerneldefs.page.matrix import STATUSES, families_of, rows_of, totals
+from kerneldefs.page.plots import layout_of, size_panels, time_bars
+from kerneldefs.page.results import Results
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def report_page(results: Results) -> str:
+    """Return a model's report.html."""
+    rows = rows_of(results.report)
+    return _render(
+        "report.html.j2",
+        results=results,
+        report=results.report,
+        families=families_of(rows),
+        totals=totals(rows),
+        details=[details_of(results, row) for row in rows],
+        panels=size_panels(results),
+        panel_width=plots.PANEL_WIDTH,
+        panel_height=plots.PANEL_HEIGHT,
+        bars=time_bars(results),
+        bar_width=plots.BAR_WIDTH,
+        bar_step=plots.BAR_STEP,
+    )
+
+
+def index_page(summaries: list[Summary]) -> str:
+    """Return the index.html over the models of a run."""
+    return _render(
+        "index.html.j2",
+        summaries=summaries,
+        families=family_names(summaries),
+        verdicts=VERDICTS,
+        shown_statuses=[s for s in STATUSES if any(one.totals.get(s) for one in summaries)],
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(
+        version=__version__,
+        statuses=STATUSES,
+        change_kinds=KINDS,
+        layout_of=layout_of,
+        code_css=code_css,
+        source=lambda name: (TEMPLATES / name).read_text(encoding="utf-8"),
+    )
+    return environment
+
+
+def _render(template: str, **context: Any) -> str:
+    return _environment().get_template(template).render(**context)
