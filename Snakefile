@@ -20,6 +20,7 @@ include: "rules/normalise.smk"
 include: "rules/stage.smk"
 include: "rules/validate.smk"
 include: "rules/prune.smk"
+include: "rules/report.smk"
 
 
 # Everything: the staged definitions of each model, validated, with a report.
@@ -29,11 +30,22 @@ rule all:
         RUN.per_config("configs/{cfg}.json"),
         RUN.per_config("dumps"),
         RUN.per_config("candidates"),
-        RUN.per_model("manifest.json", "report.json", "report.txt", "passed"),
+        RUN.per_model(
+            "manifest.json", "report.json", "report.txt", "report.html", "passed"
+        ),
         expand(RUN.settings.results / "{model}/dropped.json", model=RUN.plans),
+        RUN.index(),
 
 
 # Only what the serving configs are seen to call.
 rule captures:
     input:
         RUN.per_config("dumps"),
+
+
+onsuccess:
+    summary.finish(RUN)
+
+
+onerror:
+    summary.finish(RUN)
