@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "scripts", "config", "profiles", "environment.yml")
+PARTS = ("Snakefile", "rules", "scripts", "config", "profiles", "environment.yml", "report")
 KIMI = "kimi-k2-instruct"
 
 # Stands in for scripts/capture.py: copies a recorded capture, or fails for the ids in FAIL.
