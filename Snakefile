@@ -35,17 +35,10 @@ rule all:
         ),
         expand(RUN.settings.results / "{model}/dropped.json", model=RUN.plans),
         RUN.index(),
+        RUN.unplanned(),
 
 
 # Only what the serving configs are seen to call.
 rule captures:
     input:
         RUN.per_config("dumps"),
-
-
-onsuccess:
-    summary.finish(RUN)
-
-
-onerror:
-    summary.finish(RUN)

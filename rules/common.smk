@@ -45,6 +45,7 @@ localrules:
     captures,
     expand,
     dropped,
+    planned,
     normalise,
     stage,
     validate,

@@ -3,6 +3,7 @@
 Input   none: the plan is made while Snakemake reads its files
 Output  {results}/{model}/configs/{cfg}.json   one serving config, rewritten only when it differs
         {results}/{model}/dropped.json         what the cookbook asks for and is not captured, why
+        {results}/planned                      never: asked for where a model has no config, to fail
 """
 
 
@@ -34,3 +35,17 @@ rule dropped:
         text=lambda wildcards: RUN.dropped_text(wildcards.model),
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
+
+
+# The other models are captured all the same; that one is missing is a failure of the run.
+rule planned:
+    output:
+        touch("<results>/planned"),
+    log:
+        "<results>/logs/planned.log",
+    conda:
+        "../environment.yml"
+    params:
+        text=RUN.unplanned_text(),
+    shell:
+        "printf '%s\\n' {params.text:q} | tee {log:q} >&2; exit 1"

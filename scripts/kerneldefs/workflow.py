@@ -130,6 +130,17 @@ class Run:
         """Return a config's file content: the same text as long as the config is the same."""
         return canonical_json(self.config(model, cfg).to_json())
 
+    def unplanned(self) -> list[str]:
+        """Return, as a target, what fails where models that were asked for have no config."""
+        without = [plan for plan in self.plans.values() if plan.failure is not None]
+        return [f"{self.settings.results}/planned"] if without else []
+
+    def unplanned_text(self) -> str:
+        """Return who has no serving config, in a sentence; the summary has each one's reason."""
+        slugs = [slug for slug, plan in self.plans.items() if plan.failure is not None]
+        count = f"{len(slugs)} of {len(self.plans)} models have no serving config"
+        return f"error: {count}, as the summary explains: {', '.join(slugs)}"
+
     def dropped_text(self, model: str) -> str:
         """Return, as JSON text, what the cookbook asks of a model and no capture is made of."""
         return canonical_json([dataclasses.asdict(drop) for drop in self.plans[model].dropped])

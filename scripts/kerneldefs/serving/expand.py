@@ -41,6 +41,11 @@ class ModelPlan:
     configs: tuple[ServingConfig, ...]
     dropped: tuple[Drop, ...]
 
+    @property
+    def failure(self) -> str | None:
+        """Return why the model could not be planned at all; None where it could."""
+        return next((drop.reason for drop in self.dropped if not drop.entry), None)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Lookup:
@@ -79,10 +84,7 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
     bundled = bundled_models()
     targets = select(settings, cookbook, bundled)
     lookup = _Lookup(settings, bundled, open_sources(settings.config_sources), may_fetch)
-    if len(targets) == 1:
-        plans = [_plan(targets[0], lookup)]
-    else:
-        plans = [_plan_or_reason(target, lookup) for target in targets]
+    plans = [_plan(targets[0], lookup)] if len(targets) == 1 else _plan_each(targets, lookup)
     if not any(plan.configs for plan in plans):
         reasons = "; ".join(f"{plan.slug}: {_reasons(plan.dropped)}" for plan in plans)
         raise KerneldefsError(f"no serving config is left to capture: {reasons}")
@@ -105,14 +107,19 @@ def _with_command(error: KerneldefsError, settings: Settings) -> KerneldefsError
     return KerneldefsError(f"{error}; run `{fetch_command(settings)}` with a network")
 
 
-def _plan_or_reason(target: Target, lookup: _Lookup) -> ModelPlan:
-    """Plan one of several models; what keeps it from being planned becomes its only drop."""
-    try:
-        return _plan(target, lookup)
-    except KerneldefsError as error:
-        folder = hub.cache_folder(lookup.settings.results, target.repo_id)
-        drop = Drop(target.model.cookbook if target.model else "none", "", "", str(error))
-        return ModelPlan(target.slug, target.repo_id, "", folder, (), (drop,))
+def _plan_each(targets: Iterable[Target], lookup: _Lookup) -> list[ModelPlan]:
+    """Plan several models; what keeps one from being planned becomes its plan's only drop."""
+    plans = []
+    for target in targets:
+        try:
+            plans.append(_plan(target, lookup))
+        except KerneldefsError as error:
+            if isinstance(error, hub.UnreachableError):
+                lookup = dataclasses.replace(lookup, may_fetch=False)  # the rest would wait, too
+            folder = hub.cache_folder(lookup.settings.results, target.repo_id)
+            drop = Drop(target.model.cookbook if target.model else "none", "", "", str(error))
+            plans.append(ModelPlan(target.slug, target.repo_id, "", folder, (), (drop,)))
+    return plans
 
 
 def _plan(target: Target, lookup: _Lookup) -> ModelPlan:
@@ -156,7 +163,7 @@ def _model_config(target: Target, lookup: _Lookup) -> ModelConfig:
     if config is not None:
         return config
     if not lookup.may_fetch:
-        folder = hub.cache_folder(settings.results, target.repo_id)
+        folder = hub.cache_folder(settings.results, target.repo_id).parent
         raise KerneldefsError(
             f"{target.repo_id}: its config.json is not in {folder} yet; run "
             f"`{fetch_command(settings)}` with a network, or give a directory as hf_repo_id"
@@ -164,7 +171,7 @@ def _model_config(target: Target, lookup: _Lookup) -> ModelConfig:
     try:
         return hub.fetch(*where, with_code=settings.trust_remote_code)
     except KerneldefsError as error:
-        raise KerneldefsError(f"{error}; then run `{fetch_command(settings)}`") from None
+        raise type(error)(f"{error}; then run `{fetch_command(settings)}`") from None
 
 
 def _at_hand(repo_id: str, lookup: _Lookup) -> ModelConfig | None:

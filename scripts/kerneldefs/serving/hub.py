@@ -27,6 +27,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _INSTEAD = "or give a directory with its config.json as hf_repo_id"
 
 
+class UnreachableError(KerneldefsError):
+    """The hub did not answer: asking it for another repository would be waiting for nothing."""
+
+
 def cache_folder(results: Path, repo_id: str) -> Path:
     """Return the folder of a repository's cached commits."""
     return results / "cache" / "models" / repo_id.replace("/", "--")
@@ -62,8 +66,8 @@ def fetch(
     """Fetch a revision's config into the cache; a branch is resolved to its commit and kept.
 
     `endpoint` is the hub's address, None for the one that huggingface_hub is set to. Raises
-    KerneldefsError saying what to do when the hub is out of reach, the repository is gated or
-    missing, the revision does not exist or the repository has no config.json.
+    KerneldefsError saying what to do when the repository is gated or missing, the revision does
+    not exist or the repository has no config.json; UnreachableError when the hub is out of reach.
     """
     wanted = revision or DEFAULT_REVISION
     folder = cache_folder(results, repo_id)
@@ -144,6 +148,6 @@ def _explained(error: Exception, repo_id: str, revision: str) -> KerneldefsError
         if isinstance(error, kind):
             return KerneldefsError(f"{repo_id} {sentence}")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return KerneldefsError(
+    return UnreachableError(
         f"{repo_id}: the hub could not be reached ({reason}): connect to the network, {_INSTEAD}"
     )
