@@ -5,7 +5,8 @@ Output  {results}/{model}/dumps/{cfg}/   FlashInfer's dump, calls.jsonl and capt
 
 A simulated capture takes one core, about 1 GB and no GPU, and runs where Snakemake does, since a
 submission would cost more than the capture. One with GPUs is a job of the cluster; a retry asks for
-more memory and time.
+more memory and time. A capture that fails by itself is written down as failed, and the run fails at
+its end: the other configs are staged.
 """
 
 
@@ -39,3 +40,4 @@ rule capture:
         " --model-config {params.model_config:q}"
         " --backend {params.backend:q}"
         " --out {output:q}"
+        " || python scripts/failed.py $? {log:q} {output:q}"

@@ -56,5 +56,8 @@ rule check:
         "<results>/{model}/benchmarks/check.tsv"
     conda:
         "../environment.yml"
+    params:
+        folder=subpath(input[0], parent=True),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/check.py {input:q}"
+        " --dumps {params.folder:q}/dumps"

@@ -31,6 +31,7 @@ from kerneldefs.capture.simulate.pretence import pretence
 from kerneldefs.cli import exit_code
 
 OWNER = "KERNELDEFS_WORKER_OWNER"  # "{host}:{pid}" of the process that workers belong to
+_KILLED = 128 + signal.SIGKILL  # as a shell reports it: memory ran out, or somebody ended it
 _START_SECONDS = 180.0  # importing on a busy machine
 _SCRIPTS = Path(__file__).resolve().parents[2]
 
@@ -85,7 +86,7 @@ def run_in_worker(arch: str, arguments: list[str]) -> int | None:
         answer = connection.recv(16)
     if not answer:
         print("error: the capture's process died; its last words are above", file=sys.stderr)
-        return 1
+        return _KILLED
     return int(answer)
 
 

@@ -12,9 +12,9 @@ from kerneldefs.dataset.changes import CHANGES_FILE
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
-from kerneldefs.definition.templates import RETARGETS
 from kerneldefs.definition.repair import OWN_TEMPLATE
 from kerneldefs.definition.repairs import REPAIRS
+from kerneldefs.definition.templates import RETARGETS
 from kerneldefs.files import read_json
 
 # What a capture's summary says that a reader of the report needs.
@@ -201,6 +201,10 @@ def _losses(
         if missing:
             message = f"the config has no {' and no '.join(missing)}; run the workflow again"
             found.append((f"configs/{config}.json", Finding("config", ERROR, message)))
+    for config, summary in captures.items():
+        if summary.get("status") == "failed":
+            message = f"the capture failed: {summary.get('reason', '')}"
+            found.append((f"configs/{config}.json", Finding("capture", ERROR, message)))
     if not (report["definitions"] or report["existing"] or report["filtered"]):
         found.append(("", Finding("empty", ERROR, f"no definition was made: {_why(report)}")))
     return found

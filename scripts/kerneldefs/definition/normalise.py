@@ -42,7 +42,7 @@ from kerneldefs.files import read_json, replaced_directory, write_json, write_te
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.ranksizes import RankSizes
 
-CAPTURED, REFUSED = "captured", "refused"
+CAPTURED, REFUSED, FAILED = "captured", "refused", "failed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +71,9 @@ def normalise(
     """
     summary = read_json(capture / CAPTURE_FILE)
     status = summary.get("status")
-    if status not in (CAPTURED, REFUSED):
+    if status not in (CAPTURED, REFUSED, FAILED):
         raise KerneldefsError(
-            f"{capture / CAPTURE_FILE}: status is {status!r}, not captured or refused; "
+            f"{capture / CAPTURE_FILE}: status is {status!r}, not captured, refused or failed; "
             "run the capture again"
         )
     found: list[Candidate] = []
