@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.draft import Draft, ordered
+from kerneldefs.definition.tags import UNLESS_SEEN
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, read_json
 
@@ -118,9 +119,14 @@ def grouped(items: Iterable[Item], of: Callable[[Item], Draft]) -> list[list[lis
 
 
 def with_all_tags(definitions: Sequence[Draft]) -> Draft:
-    """Return the first of several definitions of one content, with the tags of all, sorted."""
+    """Return the first of several definitions of one content, with the tags of all, sorted.
+
+    That nothing but a derivation or a variant led to it is said only where all of them say so.
+    """
     tags = {tag for definition in definitions for tag in definition["tags"]}
-    return {**definitions[0], "tags": sorted(tags)}
+    common = set.intersection(*(set(definition["tags"]) for definition in definitions))
+    kept = [tag for tag in tags if tag in common or not tag.startswith(UNLESS_SEEN)]
+    return {**definitions[0], "tags": sorted(kept)}
 
 
 def differing(one: Draft, other: Draft) -> str:

@@ -93,7 +93,7 @@ def normalise(
             others += rank.others
     candidates, collided = unite(found)
     candidates, stopped = gate(candidates) if gate else (candidates, [])
-    quarantined = _merged([*lost, *collided, *stopped])
+    quarantined = merged([*lost, *collided, *stopped])
     index = {
         "config": config.id,
         "model": config.model,
@@ -229,7 +229,7 @@ def _as_one(group: list[Candidate]) -> Candidate:
     return Candidate(definition, tuple(repairs), sources, tuple(dumped))
 
 
-def _merged(lost: list[Quarantined]) -> list[Quarantined]:
+def merged(lost: list[Quarantined]) -> list[Quarantined]:
     """Return the quarantined with the sources of one reason together, sorted."""
     together: dict[tuple[str, str, str], list[Quarantined]] = {}
     for item in lost:

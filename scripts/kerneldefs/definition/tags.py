@@ -31,8 +31,12 @@ _SYNONYMS = {
 VOCABULARY = re.compile(
     r"(fi_api:flashinfer(\.\w+)+|status:(verified|unverified|experimental|reference)"
     r"|model:[a-z0-9][a-z0-9._-]*|quantization:[a-z0-9][a-z0-9_.-]*|tp:[1-9]\d*|ep:[1-9]\d*"
+    r"|origin:(derived|predicted)|variant:[a-z_]+"
     r"|stage:(prefill|decode|comm)|backend:[a-z0-9_-]+|fused|mla|sparse(:\w+)?|moe(:\w+)?|layout:\w+)"
 )
+
+# What a tag of these says holds only of a definition that nothing else led to.
+UNLESS_SEEN = ("origin:", "variant:")
 
 # Const axes whose size depends on how the model is split, and by what.
 HEAD_AXES = frozenset(

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kerneldefs.capture.observe.seen import FUSED_MOE, Seen
+from kerneldefs.capture.observe.ops import FUSED_MOE, ROUTINGS
+from kerneldefs.capture.observe.seen import Seen
 from kerneldefs.capture.observe.weights import block_size, first_tensor, quantization, scheme_name
-
-# SGLang's RoutingMethodType (sglang/srt/layers/moe/utils.py, 0.5.21), whose numbers FlashInfer
-# takes, in the words of FlashInfer's template names.
-ROUTINGS = {
-    0: "default",
-    1: "renormalize",
-    2: "ds",
-    3: "llama4",
-    4: "renormalize_naive",
-    5: "topk",
-    6: "sigmoid_renorm",
-    7: "minimax2",
-    8: "sigmoid",
-}
 
 
 def routing(runner_config: Any, topk: Any) -> str:

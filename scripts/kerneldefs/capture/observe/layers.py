@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from kerneldefs.capture.observe import experts, weights
-from kerneldefs.capture.observe.seen import (
+from kerneldefs.capture.observe.ops import (
     ACTIVATION,
     ATTENTION,
     INDEXER,
@@ -24,10 +24,9 @@ from kerneldefs.capture.observe.seen import (
     ROPE,
     SAMPLER,
     STATE_SPACE,
-    Seen,
     contiguous,
-    dtype_name,
 )
+from kerneldefs.capture.observe.seen import Seen, dtype_name
 
 Reader = Callable[[Any, dict[str, Any], dict[str, Any]], Iterator[Seen]]
 
@@ -170,6 +169,8 @@ def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> I
     mode = getattr(batch, "forward_mode", None)
     prefix = getattr(batch, "extend_prefix_lens_cpu", None)
     kind = getattr(layer, "attn_type", None)
+    further = {**arguments, **(arguments.get("kwargs") or {})}
+    chosen = further.get("topk_indices")
     yield Seen(
         ATTENTION,
         {name: arguments.get(name) for name in ("q", "k", "v")},
@@ -184,8 +185,8 @@ def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> I
             "scale": float(layer.scaling),
             "mode": getattr(mode, "name", str(mode)).lower(),
             "cached_prefix": bool(prefix and any(prefix)),
-            "sinks": arguments.get("sinks") is not None
-            or "sinks" in (arguments.get("kwargs") or {}),
+            "sinks": further.get("sinks") is not None,
+            "sparse_topk": chosen.shape[-1] if isinstance(chosen, torch.Tensor) else None,
             "attention": getattr(kind, "value", None),
         },
     )

@@ -13,7 +13,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from kerneldefs.capture.observe.seen import LINEAR, MATMUL, Seen, contiguous, dtype_name
+from kerneldefs.capture.observe.ops import LINEAR, MATMUL, contiguous
+from kerneldefs.capture.observe.seen import Seen, dtype_name
 
 _PRODUCTS = {
     f"aten::{name}"
@@ -88,11 +89,16 @@ class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
         (weight, shape), x = named, others[0]
         if name not in _PRODUCTS and x.shape[-1] not in shape:
             return  # takes the weight, but multiplies nothing by it
-        scalars = {"kind": "operator", "operator": name, "weight_name": _numberless(weight)}
-        # mm computes x @ b: b is the transposed view of a whole weight [N, K]
+        scalars: dict[str, Any] = {
+            "kind": "operator",
+            "operator": name,
+            "weight_name": _numberless(weight),
+        }
+        # x @ b where b shows a whole weight [N, K], transposed or not, and the product has N columns
         whole = len(shape) == 2 and tuple(operand.shape) in (shape, shape[::-1])
-        if name in ("aten::mm", "aten::addmm", "aten::linear") and whole:
-            n, k = shape if shape[1] == x.shape[-1] else shape[::-1]
+        n, k = shape[:2] if shape[1] == x.shape[-1] else shape[1::-1]
+        product = out if isinstance(out, torch.Tensor) else None
+        if whole and k == x.shape[-1] and product is not None and product.shape[-1] == n:
             linear = {"quantization": "none", "scheme": "operator", "bias": name == "aten::addmm"}
             fact = contiguous((int(n), int(k)), dtype_name(operand.dtype))
             self._report(Seen(LINEAR, {"x": x, "weight": fact}, {**scalars, **linear}), out)

@@ -14,7 +14,8 @@ import torch
 
 from kerneldefs.capture.observe import layers
 from kerneldefs.capture.observe.net import OperatorNet, Weights
-from kerneldefs.capture.observe.seen import Seen, contiguous, results
+from kerneldefs.capture.observe.ops import contiguous
+from kerneldefs.capture.observe.seen import Seen, results
 from kerneldefs.capture.recorder import Recorder
 
 _HOOKED = "_kerneldefs_hooked"
@@ -133,10 +134,14 @@ class Observer:
         never calls the layer: what they compute is told by the module tree.
         """
         with self._recorder.step(MODULE_TREE):
-            for name, module in self._model.named_modules() if self._model is not None else ():
+            for name, module in self._modules():
                 if id(module) not in self._called:
                     self._bypassed(name, module)
         return [f"{text} ({count} times)" for text, count in sorted(self.warnings.items())]
+
+    def _modules(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        if self._model is not None:
+            yield from self._model.named_modules()
 
     def _bypassed(self, name: str, module: torch.nn.Module) -> None:
         weight = getattr(module, "weight", None)
@@ -160,7 +165,7 @@ def _model_dtype(module: torch.nn.Module) -> torch.dtype:
     return next(floats, torch.bfloat16)
 
 
-def _bypassed_rotary(module: torch.nn.Module, called: set[int]) -> Iterator[tuple[Any, int, int]]:
+def _bypassed_rotary(module: Any, called: set[int]) -> Iterator[tuple[Any, int, int]]:
     """Yield an attention block's rotary embedding that was never called, and the heads."""
     children: list[Any] = list(module.children())
     attention = next((c for c in children if hasattr(c, "tp_q_head_num")), None)
@@ -180,7 +185,8 @@ def _find(place: str) -> Any:
 
 
 def _subclasses(cls: type) -> Iterator[type]:
-    for child in cls.__subclasses__():
+    children: list[type] = cls.__subclasses__()
+    for child in children:
         yield child
         yield from _subclasses(child)
 

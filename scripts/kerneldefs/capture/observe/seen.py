@@ -11,20 +11,6 @@ import torch
 from kerneldefs.capture.facts import scalar, tensor_fact
 from kerneldefs.capture.record import TensorFact
 
-# Ops of the records that hooks write; the families below derive/ read them.
-ACTIVATION = "sglang.activation"
-ATTENTION = "sglang.attention"
-FUSED_MOE = "sglang.fused_moe"
-INDEXER = "sglang.sparse_indexer"
-KV_APPEND = "sglang.kv_append"
-LINEAR = "torch.linear"
-LINEAR_ATTENTION = "sglang.linear_attention"
-MATMUL = "torch.matmul"
-NORM = "sglang.norm"
-ROPE = "sglang.rotary_embedding"
-SAMPLER = "sglang.sampler"
-STATE_SPACE = "sglang.selective_state_update"
-
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
@@ -50,15 +36,6 @@ class Seen:
 def dtype_name(dtype: torch.dtype) -> str:
     """Return a dtype's name without `torch.`."""
     return str(dtype).removeprefix("torch.")
-
-
-def contiguous(shape: tuple[int, ...], dtype: str) -> TensorFact:
-    """Return the fact of a contiguous tensor of a shape, in elements."""
-    stride, strides = 1, []
-    for size in reversed(shape):
-        strides.append(stride)
-        stride *= size
-    return TensorFact(shape, dtype, tuple(reversed(strides)))
 
 
 def results(value: Any) -> Iterator[TensorFact]:

@@ -1,0 +1,136 @@
+"""A capture's observed calls -> candidates, written as those of FlashInfer's dump are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from kerneldefs.capture.observe import ops
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.definition.candidates import Candidate, Quarantined, source_of
+from kerneldefs.definition.draft import Quarantine
+from kerneldefs.definition.normalise import Gate, Normalised, merged, unite
+from kerneldefs.derive.catalogue import Catalogue
+from kerneldefs.derive.define import define
+from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
+from kerneldefs.derive.registry import equivalents, families_of
+from kerneldefs.serving.config import ServingConfig
+
+OBSERVED = frozenset(
+    value for name, value in vars(ops).items() if name.isupper() and isinstance(value, str)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """One definition's facts beyond its content, for the classification."""
+
+    family: str
+    variant: str
+    fi_supported: bool
+    fi_trace_template: bool
+    routed: bool
+    origin: str
+
+
+def derive(
+    config: ServingConfig,
+    calls: Iterable[KernelCall],
+    catalogue: Catalogue,
+    options: Options,
+    *,
+    op_types: Collection[str] = (),
+    gate: Gate | None = None,
+    capture: dict[str, Any] | None = None,
+) -> Normalised:
+    """Return the candidates that follow from observed or predicted calls.
+
+    A call that no definition can be made of is quarantined with the reason. A variant never takes
+    the place of what ran in this config.
+    """
+    work = _Work(config, catalogue, options, frozenset(op_types))
+    for call in calls:
+        if call.op in OBSERVED:
+            work.read(call)
+    candidates, collided = unite(work.found)
+    candidates, stopped = gate(candidates) if gate else (candidates, [])
+    facts = {c.name: dataclasses.asdict(work.facts[c.name]) for c in candidates}
+    index = {
+        "config": config.id,
+        "model": config.model,
+        "capture": capture or {"status": "captured", "reason": ""},
+        "versions": {"flashinfer-python": catalogue.release},
+        "definitions": {
+            candidate.name: {
+                "op_type": candidate.definition["op_type"],
+                "path": candidate.path,
+                "repairs": list(candidate.repairs),
+                "sources": [dataclasses.asdict(source) for source in candidate.sources],
+                "dumped": [],
+                **facts[candidate.name],
+            }
+            for candidate in candidates
+        },
+        "not_definitions": [],
+    }
+    lost = merged([*work.lost, *collided, *stopped])
+    return Normalised(index, tuple(candidates), tuple(lost))
+
+
+class _Work:
+    """The definitions of one config; equal equivalents of many calls are made once."""
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        catalogue: Catalogue,
+        options: Options,
+        op_types: frozenset[str],
+    ) -> None:
+        self.found: list[Candidate] = []
+        self.lost: list[Quarantined] = []
+        self.facts: dict[str, Derived] = {}
+        self._config, self._catalogue = config, catalogue
+        self._options, self._op_types = options, op_types
+        self._made: dict[str, Candidate | Quarantine] = {}
+
+    def read(self, call: KernelCall) -> None:
+        """Add the definitions of one call, or the reason why there is none."""
+        if not families_of(call.op):
+            self._lose(call, call.op, "no-family", f"no family reads {call.op}")
+            return
+        try:
+            for family, equivalent in equivalents(call, self._options):
+                if not self._op_types or equivalent.op_type in self._op_types:
+                    self._add(call, family.name, equivalent)
+        except Underivable as error:
+            self._lose(call, call.op, error.cause, error.reason)
+
+    def _add(self, call: KernelCall, family: str, equivalent: Equivalent) -> None:
+        key = repr((equivalent, call.marks, call.origin))
+        if key not in self._made:
+            try:
+                self._made[key] = define(equivalent, call, self._catalogue, self._config)
+            except Quarantine as error:
+                self._made[key] = error
+        made = self._made[key]
+        if isinstance(made, Quarantine):
+            self._lose(call, equivalent.name, made.cause, made.reason)
+            return
+        (source,) = made.sources
+        here = dataclasses.replace(source, phase=call.phase, layer=call.layer, count=call.count)
+        self.found.append(dataclasses.replace(made, sources=(here,)))
+        known = self.facts.get(made.name)
+        if known is None or (known.variant and not equivalent.variant):
+            self.facts[made.name] = Derived(
+                family,
+                equivalent.variant,
+                equivalent.supported,
+                equivalent.template,
+                equivalent.routed,
+                source.origin,
+            )
+
+    def _lose(self, call: KernelCall, name: str, cause: str, reason: str) -> None:
+        self.lost.append(Quarantined(name, cause, reason, (source_of(call),)))

@@ -1,0 +1,168 @@
+"""New keys and values that are written into a paged cache.
+
+FlashInfer's template of the grouped-query function declares one cache of four axes; the function
+takes keys and values apart, or in one tensor of five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kerneldefs.capture.observe.ops import ATTENTION, KV_APPEND
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.definition.own import OwnTemplate
+from kerneldefs.derive.equivalent import (
+    BF16,
+    I32,
+    PAGE_SIZE,
+    PAGES,
+    REQUESTS,
+    TOKENS,
+    Equivalent,
+    Family,
+    Options,
+    Underivable,
+    fact,
+)
+from kerneldefs.derive.families.gqa import OFFSETS
+
+_NEW = ("nnz_kv", "num_kv_heads", "head_dim")
+_CACHE = ("num_pages", "page_size", "num_kv_heads", "head_dim")
+APPEND = OwnTemplate(
+    op_type="page_append",
+    name_prefix="append_paged_kv_cache",
+    description="Write new keys and values into a paged cache, each at its place in its request.",
+    tags=("status:unverified",),
+    axes={
+        "nnz_kv": (None, "Number of new tokens."),
+        "num_kv_heads": ("kv", "Number of key and value heads on one rank."),
+        "head_dim": ("d", "Head dimension."),
+        "page_size": ("ps", "Tokens per page."),
+        "num_pages": (None, "Number of pages of the cache."),
+        "batch_size": (None, "Number of requests."),
+        "len_indptr": (None, "Number of requests + 1."),
+        "num_kv_indices": (None, "Number of pages of all requests."),
+    },
+    inputs={
+        "append_key": (_NEW, "New keys."),
+        "append_value": (_NEW, "New values."),
+        "batch_indices": (("nnz_kv",), "Request of each new token."),
+        "positions": (("nnz_kv",), "Position of each new token in its request."),
+        "k_cache": (_CACHE, "Keys."),
+        "v_cache": (_CACHE, "Values."),
+        "kv_indices": (("num_kv_indices",), "Pages of each request."),
+        "kv_indptr": (("len_indptr",), OFFSETS.format("pages")),
+        "kv_last_page_len": (("batch_size",), "Tokens on the last page, the new ones included."),
+    },
+    outputs={
+        "k_cache_out": (_CACHE, None, "Keys with the new ones."),
+        "v_cache_out": (_CACHE, None, "Values with the new ones."),
+    },
+    constraints=("len_indptr == batch_size + 1",),
+    reference="append_paged_kv_cache",
+)
+
+
+def _of_attention(call: KernelCall, options: Options) -> Iterator[Equivalent]:
+    """What attention appends where a fused kernel does it: the sizes that its keys have."""
+    said = call.scalars
+    if call.scalars.get("attention") not in (None, "decoder"):
+        return
+    q = call.tensors.get("q")
+    dtype = q.dtype if q else BF16
+    if said["head_dim_qk"] == said["head_dim_vo"]:
+        sizes = options.page_sizes if PAGE_SIZE in options.variants else ()
+        for size in dict.fromkeys((1, *sizes)):
+            heads, dim = said["num_kv_heads"], said["head_dim_qk"]
+            yield _append(dtype, heads, dim, size, PAGE_SIZE * (size != 1))
+    elif said["num_kv_heads"] == 1:
+        ckv = said["head_dim_vo"]
+        yield _latent_of(dtype, ckv, said["head_dim_qk"] - ckv)
+
+
+def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
+    if call.op == ATTENTION:
+        yield from _of_attention(call, options)
+        return
+    real = int(call.scalars.get("page_size") or 1)
+    variants = options.page_sizes if PAGE_SIZE in options.variants else ()
+    sizes = dict.fromkeys((real, *variants))
+    if "cache_k_nope" in call.tensors or "cache_v" not in call.tensors:
+        yield _latent(call)
+        return
+    key, value = call.tensors["cache_k"], call.tensors["cache_v"]
+    if key.shape[-1] > value.shape[-1] and key.shape[-2] == 1:
+        yield _latent(call)
+        return
+    if key.shape != value.shape or len(key.shape) != 3:
+        raise Underivable(
+            "append-form", f"{call.layer}: new keys {key.shape}, values {value.shape}"
+        )
+    for size in sizes:
+        yield _append(key.dtype, key.shape[1], key.shape[2], size, PAGE_SIZE * (size != real))
+
+
+def _append(dtype: str, heads: int, dim: int, size: int, variant: str) -> Equivalent:
+    new, cache = fact(dtype, TOKENS, heads, dim), fact(dtype, PAGES, size, heads, dim)
+    return Equivalent(
+        name=f"append_paged_kv_cache_kv{heads}_d{dim}_ps{size}",
+        op_type="page_append",
+        api="flashinfer.page.append_paged_kv_cache",
+        prefix="append_paged_kv_cache",
+        tensors={
+            "append_key": new,
+            "append_value": new,
+            "k_cache": cache,
+            "v_cache": cache,
+            **_places(),
+        },
+        outputs=(cache, cache),
+        own=APPEND,
+        main="append_key",
+        variant=variant,
+        template=False,
+    )
+
+
+def _places() -> dict[str, Any]:
+    return {
+        "batch_indices": fact(I32, TOKENS),
+        "positions": fact(I32, TOKENS),
+        "kv_indices": fact(I32, PAGES),
+        "kv_indptr": fact(I32, REQUESTS + 1),
+        "kv_last_page_len": fact(I32, REQUESTS),
+    }
+
+
+def _latent(call: KernelCall) -> Equivalent:
+    whole = call.tensors["cache_k" if "cache_k" in call.tensors else "cache_k_nope"]
+    rope = call.tensors.get("cache_k_rope")
+    other = rope.shape[-1] if rope else None
+    if other is None:
+        value = call.tensors.get("cache_v")
+        if value is None:
+            raise Underivable("append-form", f"{call.layer}: a latent of unknown parts")
+        ckv, kpe = value.shape[-1], whole.shape[-1] - value.shape[-1]
+    else:
+        ckv, kpe = whole.shape[-1], other
+    return _latent_of(whole.dtype, ckv, kpe)
+
+
+def _latent_of(dtype: str, ckv: int, kpe: int) -> Equivalent:
+    return Equivalent(
+        name=f"append_paged_mla_kv_cache_ckv{ckv}_kpe{kpe}",
+        op_type="page_append",
+        api="flashinfer.page.append_paged_mla_kv_cache",
+        prefix="append_paged_mla_kv_cache",
+        tensors={
+            "append_ckv": fact(dtype, TOKENS, ckv),
+            "append_kpe": fact(dtype, TOKENS, kpe),
+            "ckv_cache": fact(dtype, PAGES, 16, ckv),
+            "kpe_cache": fact(dtype, PAGES, 16, kpe),
+            **_places(),
+        },
+    )
+
+
+FAMILY = Family("page_append", (ATTENTION, KV_APPEND), _equivalents)

@@ -1,0 +1,55 @@
+"""Sampling from probabilities, by the filters that a batch of requests asks for.
+
+SGLang filters by top-k and top-p together whichever is asked for; each alone is a variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kerneldefs.capture.observe.ops import SAMPLER
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.derive.equivalent import (
+    F32,
+    I32,
+    REQUESTS,
+    SAMPLING,
+    Equivalent,
+    Family,
+    Options,
+    fact,
+    tensor_of,
+)
+
+_FILTERS = {
+    "top_k_top_p_sampling": {"top_k": I32, "top_p": F32},
+    "top_k_sampling": {"top_k": I32},
+    "top_p_sampling": {"top_p": F32},
+}
+
+
+def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
+    if call.scalars.get("is_all_greedy"):
+        return  # takes the largest logit: no FlashInfer kernel, and no filter
+    vocabulary = tensor_of(call, "logits").shape[-1]
+    yield _sampling("top_k_top_p_sampling", vocabulary, "")
+    if SAMPLING in options.variants:
+        yield _sampling("top_k_sampling", vocabulary, SAMPLING)
+        yield _sampling("top_p_sampling", vocabulary, SAMPLING)
+
+
+def _sampling(prefix: str, vocabulary: int, variant: str) -> Equivalent:
+    filters = {name: fact(dtype, REQUESTS) for name, dtype in _FILTERS[prefix].items()}
+    return Equivalent(
+        name=f"{prefix}_v{vocabulary}",
+        op_type="sampling",
+        api=f"flashinfer.sampling.{prefix}_from_probs",
+        prefix=prefix,
+        tensors={"probs": fact(F32, REQUESTS, vocabulary), **filters},
+        outputs=(fact(I32, REQUESTS),),
+        variant=variant,
+        routed=not variant,
+    )
+
+
+FAMILY = Family("sampling", (SAMPLER,), _equivalents)
