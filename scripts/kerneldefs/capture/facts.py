@@ -53,9 +53,9 @@ def flattened(arguments: dict[str, Any], signature: inspect.Signature) -> Iterat
 
 
 def plan_facts(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return plan()'s arguments as JSON data."""
+    """Return plan()'s arguments as JSON data, the elements of a list of tensors as name#index."""
     facts: dict[str, Any] = {}
-    for name, value in {**arguments, **(arguments.get("kwargs") or {})}.items():
+    for name, value in _elements({**arguments, **(arguments.get("kwargs") or {})}):
         if name == "kwargs":
             continue
         if isinstance(value, torch.Tensor):
@@ -63,6 +63,14 @@ def plan_facts(arguments: dict[str, Any]) -> dict[str, Any]:
         else:
             facts[name] = scalar(value)
     return facts
+
+
+def _elements(arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in arguments.items():
+        if isinstance(value, (list, tuple)) and all(isinstance(v, torch.Tensor) for v in value):
+            yield from ((f"{name}#{i}", element) for i, element in enumerate(value))
+        else:
+            yield name, value
 
 
 def describe(template: Any, api: str, signature: inspect.Signature) -> Template:

@@ -89,12 +89,13 @@ def _empty(dtype: torch.dtype, *shape: int) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-_BF16, _I32 = torch.bfloat16, torch.int32
+_BF16, _I32, _E4M3 = torch.bfloat16, torch.int32, torch.float8_e4m3fn
 _TOKENS, _ROWS = VAR_SIZES["seq_len"], VAR_SIZES["batch_size"]
 _FP4_MOE = {"hidden_states_scale": _empty(torch.float8_e4m3fn, _TOKENS, _HIDDEN // 16)}
 _GROUPS = {"n_group": 4, "topk_group": 2, "routing_bias": _empty(_BF16, _EXPERTS)}
 _MLA = {"query": _empty(_BF16, _ROWS, 1, 128, 576), "kv_cache": _empty(_BF16, 8, 1, 1, 576)}
 _TOP_K_ROWS = {"top_k": _empty(_I32, _ROWS)}
+_LINEAR = 2  # SfLayout.layout_linear (flashinfer/tllm_enums.py, 0.6.18): scales in rows
 _PLAIN_GATES = {"use_qk_l2norm": False}
 # Prefix -> arguments that replace those of `init` or of the declaration: of the calls that an API
 # takes, one that the template's reference is about.
@@ -107,10 +108,49 @@ PASSED: dict[str, dict[str, Any]] = {
         "kpe_cache": _empty(_BF16, 8, 16, 64),
     },
     "b12x_fused_moe": {"fc2_input_scale": _empty(torch.float32, 1)},
+    "bmm_fp8": {"dtype": _BF16},
+    "bmm_mxfp8": {
+        "A": _empty(_E4M3, 4, 8, 512),
+        "B": _empty(_E4M3, 4, 512, 256),
+        "A_scale": _empty(torch.uint8, 4 * 128 * 16),
+        "B_scale": _empty(torch.uint8, 4 * 256 * 16),
+        "dtype": _BF16,
+    },
     "cudnn_batch_prefill": {"block_tables": _empty(_I32, _ROWS, 2)},
+    "fp4_quantize": {"is_sf_swizzled_layout": False},
+    "mxfp4_quantize": {"sfLayout": _LINEAR},
+    "mxfp8_quantize": {"is_sf_swizzled_layout": False},
+    "nvfp4_quantize": {"sfLayout": _LINEAR},
+    "silu_and_mul_nvfp4_quantize": {"is_sf_swizzled_layout": False},
+    "silu_and_mul_scaled_nvfp4_experts_quantize": {
+        "a": _empty(_BF16, 4, 8, 2 * _HIDDEN),
+        "mask": _empty(_I32, 4),
+        "a_global_sf": _empty(torch.float32, 4),
+    },
     "fmha_v2_prefill_sm120": {"scale_bmm1_d": None, "scale_bmm2_d": None},
     "gdn_decode": _PLAIN_GATES,
     "gdn_mtp": _PLAIN_GATES,
+    "gemm_fp4": {
+        "a": _empty(torch.uint8, 8, 256),
+        "b": _empty(torch.uint8, 256, 256),
+        "a_descale": _empty(torch.uint8, 128, 32),
+        "b_descale": _empty(torch.uint8, 32, 256),
+        "alpha": _empty(torch.float32, 1),
+        "block_size": 16,
+    },
+    "grouped_gemm_nt_masked": {
+        "lhs": (_empty(torch.uint8, 8, 256, 4), _empty(_E4M3, 32, 4, 1, 4, 8, 4)),
+        "rhs": (_empty(torch.uint8, 256, 256, 4), _empty(_E4M3, 32, 4, 2, 4, 8, 4)),
+        "out": _empty(_BF16, 8, 256, 4),
+        "masked_m": _empty(_I32, 4),
+        "ab_dtype": "float4_e2m1fn",
+        "sf_dtype": "float8_e4m3fn",
+        "c_dtype": "bfloat16",
+        "sf_vec_size": 16,
+        "alpha": _empty(torch.float32, 1, 1, 4),
+        "alpha_dtype": "float32",
+    },
+    "segment_gemm_run": {"batch_size": 4, "weight_column_major": False},
     "gemm_mxfp8": {
         "a": _empty(torch.float8_e4m3fn, 128, 512),
         "b": _empty(torch.float8_e4m3fn, 512, 256),

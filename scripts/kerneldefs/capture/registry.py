@@ -165,6 +165,10 @@ def _bound(signature: inspect.Signature, passed: dict[str, Any]) -> dict[str, An
         for name, parameter in parameters.items()
         if parameter.default is not parameter.empty
     }
+    further = {n: v for n, v in passed.items() if n not in parameters}
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and further:
+            arguments[name] = further
     return {**arguments, **{n: v for n, v in passed.items() if n in parameters}}
 
 

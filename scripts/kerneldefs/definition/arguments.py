@@ -140,6 +140,7 @@ _NHD = {"kv_layout": ("NHD",)}  # the declared axes' order
 _BLOCKS = {"scale_granularity_mnk": (1, 128)}  # tokens by 1, weights by 128 x 128
 _PLAIN_GATES = {"use_qk_l2norm": (False,)}  # gdn.py normalises nothing
 TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
+    "add_rmsnorm_fp4quant": {"output_both_sf_layouts": (False,)},
     "append_paged_kv_cache": _NHD,
     "b12x_fused_moe": {"activation": ("silu",), "swiglu_alpha": (1.702,), "swiglu_beta": (1.0,)},
     "batch_deepgemm_fp8_nt_groupwise": _BLOCKS,
@@ -161,10 +162,17 @@ TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
         "use_wfp4afp8_humming": (False,),
     },
     "cute_dsl_fused_moe_nvfp4": {"local_expert_offset": (0,)},
+    "fp4_quantize": {"is_global_scale_inversed": (False,)},
     "gdn_decode": _PLAIN_GATES,
     "gdn_mtp": _PLAIN_GATES,
     "gemm_fp8_nt_groupwise": _BLOCKS,
+    "gemm_fp4": {"use_8x4_sf_layout": (False,)},
     "gemm_mxfp8": {"use_8x4_sf_layout": (False,)},
+    "grouped_gemm_nt_masked": {
+        "is_combine_fusion": (False,),
+        "is_swap_ab": (False,),
+        "num_ranks": (0,),
+    },
     "msa_proxy_score": {"reduce_heads": (False,)},
     "msa_proxy_score_fp4": {"reduce_heads": (False,)},
     "msa_sparse_attention": {
@@ -173,6 +181,7 @@ TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
         "return_temperature_lse": (False,),
     },
     "msa_sparse_decode_attention": {"return_softmax_lse": (False,)},
+    "nvfp4_quantize": {"do_shuffle": (False,), "per_token_activation": (False,)},
     "rope_quantize_fp8_append_paged_kv_cache": _NHD,
     "selective_state_update": {
         "algorithm": ("auto", "simple", "vertical", "horizontal"),

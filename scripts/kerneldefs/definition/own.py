@@ -117,14 +117,21 @@ def reference(name: str, constants: Mapping[str, Any]) -> str:
 
 def _with_parts(text: str) -> str:
     """Return a reference that needs no other file: imports, then parts, then its own functions."""
-    names = _PART.findall(text)
-    if not names:
-        return _HELPER.sub("", text)
-    parts = [(REFERENCES / "parts" / f"{n}.py").read_text(encoding="utf-8") for n in names]
-    texts = [_HELPER.sub("", _PART.sub("", t)) for t in (*parts, text)]
+    texts = [_HELPER.sub("", _PART.sub("", t)) for t in (*_parts(text), text)]
+    if len(texts) == 1:
+        return texts[0]
     imports = sorted({line for t in texts for line in _IMPORT.findall(t)})
     bodies = [_IMPORT.sub("", t).strip("\n") for t in texts]
     return "".join(imports) + "\n\n" + "\n\n\n".join(bodies) + "\n"
+
+
+def _parts(text: str) -> list[str]:
+    """Return the texts of the parts that a text takes, each once, after those that it takes."""
+    found: dict[str, None] = {}
+    for name in _PART.findall(text):
+        part = (REFERENCES / "parts" / f"{name}.py").read_text(encoding="utf-8")
+        found |= dict.fromkeys([*_parts(part), part])
+    return list(found)
 
 
 def no_sizes(evidence: Evidence) -> Mapping[str, int]:

@@ -93,6 +93,7 @@ TOUCHES = {
     "unused-axes": {"axes"},
     "output-axes": {"axes"},
     "constraints": {"constraints"},
+    "missing-constraints": {"constraints"},
     "tags": {"tags"},
     "name": {"name"},
 }

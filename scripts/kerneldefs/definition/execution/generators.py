@@ -37,6 +37,7 @@ from kerneldefs.definition.execution.makers import (
     requests,
     routing,
     rows_of_many_sizes,
+    rows_that_count,
     softmax_scale,
     weights_of_chosen,
     whole,
@@ -106,6 +107,7 @@ ROWS: tuple[Row, ...] = (
     Row("", r"", "scalar", fixed(1)),
     # which token, page, request and expert
     Row("", r"last_page_len", "int", last_page),
+    Row("", r"^mask", "int", rows_that_count),
     Row("", r"indptr|cu_?(m_)?seq_?lens|cum_seq_lens", "int", offsets),
     Row("", r"kv_indices|page_table|block_table|page_ind|slot_mapping", "int", pages),
     Row("", r"(^|_)(q|qo)_(seq_?)?lens?|seq_?lens?_q", "int", query_lengths),
@@ -133,6 +135,7 @@ ROWS: tuple[Row, ...] = (
     Row("moe", r"hidden_states_scale", "float", between(1.0, 3.0)),
     Row("moe", r"gemm1.*scale", "float", fan_in("hidden_size")),
     Row("moe", r"gemm2.*scale", "float", fan_in("intermediate_size")),
+    Row("quantiz|norm", r"global_(scale|sf)", "float", between(100.0, 400.0)),
     Row("", r"scale|_sf$|scaling", "float", between(0.01, 0.03)),
     Row("rmsnorm|norm", r"hidden|^x$|input|residual", "float", rows_of_many_sizes),
     Row("rmsnorm|norm", r"weight|gamma", "float", between(0.5, 1.5)),

@@ -98,6 +98,12 @@ def rows_of_many_sizes(wanted: Wanted) -> Any:
     return rows * sizes.reshape(-1, *[1] * (len(wanted.shape) - 1))
 
 
+def rows_that_count(wanted: Wanted) -> Any:
+    """How many of the rows of each group count: all, none, or some of them."""
+    count, rows = math.prod(wanted.shape), wanted.first("M", "max_m", default=4)
+    return torch.tensor([(rows * (3 - index % 4) + 2) // 3 for index in range(count)])
+
+
 def offsets(wanted: Wanted) -> Any:
     """Where each request starts, and the end: of pages, keys or queries."""
     name, plan = wanted.name.lower(), wanted.plan
@@ -218,6 +224,9 @@ def axis(*names: str, default: int) -> Maker:
 
 
 def byte_scale(wanted: Wanted) -> Any:
-    """One, as a power of two (MX formats: exponent 127) or as float8_e4m3 (0x38), in a byte."""
+    """Numbers near one: powers of two (MX formats: exponent 127 is one), else float8_e4m3."""
     mx = "mx" in wanted.definition["name"]
-    return torch.full(wanted.shape, 0x7F if mx else 0x38)
+    low, high = (0x7D, 0x82) if mx else (0x30, 0x41)
+    return spread(
+        wanted, lambda shape: torch.randint(low, high, shape, generator=wanted.random).byte()
+    )

@@ -22,6 +22,10 @@ class Plan:
     page_size: int
 
 
+# Axes that count the tokens of all requests.
+_TOKENS = ("total_q", "num_tokens", "total_rows", "total_seq_len", "total_q_len", "seq_len")
+
+
 def plan(definition: Mapping[str, Any], axes: Mapping[str, int]) -> Plan:
     """Return the requests that fit the sizes of a definition's axes.
 
@@ -29,7 +33,7 @@ def plan(definition: Mapping[str, Any], axes: Mapping[str, int]) -> Plan:
     partly filled where an input tells how far.
     """
     count = _requests(definition, axes)
-    queries = split(_first(axes, "total_q", "num_tokens", "seq_len", default=count), count)
+    queries = split(_first(axes, *_TOKENS, default=count), count)
     page_size = _first(axes, "page_size", "page_block_size", "block_size", default=1)
     inputs = " ".join(definition["inputs"])
     row = next((axes[name] for name in axes if re.search(r"max_.*pages|pages_per_seq", name)), None)

@@ -111,20 +111,26 @@ def _satisfy(text: str, axes: dict[str, int], free: list[str]) -> None:
     if _holds(text, axes):
         return
     unknown = [name for name in free if name in names_of(text)]
-    for name in (*_defined(text, unknown), *unknown):
+    for name, other in _defined(text, unknown):
+        size = evaluate(other, axes)
+        if isinstance(size, int) and size > 0:
+            axes[name] = size
+            return
+    for name in unknown:
         for size in range(1, _LARGEST_TRIED):
             if _holds(text, {**axes, name: size}):
                 axes[name] = size
                 return
 
 
-def _defined(text: str, unknown: list[str]) -> Iterator[str]:
-    """The axes that stand alone on one side of an equation: what it defines."""
+def _defined(text: str, unknown: list[str]) -> Iterator[tuple[str, str]]:
+    """The axes that stand alone on one side of an equation, with the other side."""
     tree = ast.parse(text, mode="eval").body
-    if isinstance(tree, ast.Compare):
-        for side in (tree.left, *tree.comparators):
+    if isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq):
+        left, right = tree.left, tree.comparators[0]
+        for side, other in ((left, right), (right, left)):
             if isinstance(side, ast.Name) and side.id in unknown:
-                yield side.id
+                yield side.id, ast.unparse(other)
 
 
 def _fit(definition: Mapping[str, Any], axes: dict[str, int], budget: int) -> Sizes:

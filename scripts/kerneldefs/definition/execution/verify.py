@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kerneldefs.definition.execution import drawn, experts, independent
+from kerneldefs.definition.execution import drawn, experts, independent, products, quantized
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 # Absolute and relative tolerance by the dtype of the output: a few units in its last place, the
@@ -21,6 +21,7 @@ TOLERANCES = {
     "bfloat16": (1e-2, 1.6e-2),
     "float8_e4m3fn": (2e-2, 0.13),
     "float8_e5m2": (4e-2, 0.26),
+    "int8": (0.0, 0.0),
     "int32": (0.0, 0.0),
     "int64": (0.0, 0.0),
 }
@@ -37,6 +38,8 @@ class Row:
     pairs: Callable[[Definition, Values, Run], list[Pair]]
 
 
+_MATMUL = "torch.matmul in float64"
+_SEARCH = "a search for each number's code"
 _SDPA = "torch.nn.functional.scaled_dot_product_attention"
 _PAGES = ("kv_indptr", "kv_indices")
 _TABLES = ("block_tables", "seq_lens", "bmm1_scale", "bmm2_scale")
@@ -132,6 +135,50 @@ ROWS: tuple[Row, ...] = (
         experts.block_scaled,
     ),
     Row(r"moe_fp8_block_scale_renormalize_routing_.*", _EXPERTS, (), _TOKENS, experts.block_scaled),
+    Row(
+        r"((nv|mx)?fp4_quantize|silu_and_mul_nvfp4_quantize)_k\d+",
+        ("input",),
+        ("global_scale",),
+        _SEARCH,
+        quantized.fp4,
+    ),
+    Row(r"mxfp8_quantize_k\d+", ("input",), (), _SEARCH, quantized.fp8),
+    Row(
+        r"(add_)?rmsnorm_fp4quant_h\d+(_eps[\d.e-]+)?",
+        ("input", "weight", "global_scale"),
+        ("residual",),
+        f"torch.nn.functional.rms_norm and {_SEARCH}",
+        quantized.norm,
+    ),
+    Row(
+        r"silu_and_mul_scaled_nvfp4_experts_quantize_.*",
+        ("a", "mask", "a_global_sf"),
+        (),
+        f"torch.nn.functional.silu and {_SEARCH}",
+        quantized.experts,
+    ),
+    Row(
+        r"gemm_fp4_N\d+_K\d+",
+        ("A", "B", "a_descale", "b_descale", "alpha"),
+        (),
+        _MATMUL,
+        products.fp4,
+    ),
+    Row(r"gemm_fp8_N\d+_K\d+", ("A", "B", "alpha"), (), _MATMUL, products.fp8_blocks),
+    Row(
+        r"grouped_gemm_nt_masked_.*",
+        ("lhs", "lhs_scale", "rhs", "rhs_scale", "masked_m", "alpha"),
+        (),
+        _MATMUL,
+        products.grouped_fp4,
+    ),
+    Row(
+        r"segment_gemm_run_.*",
+        ("x", "weights", "seg_indptr"),
+        (),
+        _MATMUL,
+        products.segments,
+    ),
     Row(r"gemm_n\d+_k\d+", ("A", "B"), (), "torch.matmul", independent.gemm),
     Row(r"silu_and_mul_.*", (), ("x", "input"), "torch.nn.functional.silu", independent.gated_silu),
 )

@@ -144,6 +144,11 @@ REPAIRS: tuple[Repair, ...] = (
         text.drop_constraints,
     ),
     Repair(
+        "missing-constraints",
+        "templates do not say how long flat arrays of scales are, nor which sizes add up (0.6.18)",
+        text.add_constraints,
+    ),
+    Repair(
         "tags",
         "templates name private modules and call every definition verified (0.6.18)",
         text.set_tags,

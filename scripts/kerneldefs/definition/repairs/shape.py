@@ -111,9 +111,16 @@ def declare_axes(draft: Draft, evidence: Evidence) -> Draft:
     return result
 
 
+# Axes of weights alone that templates use without declaring them: a model fixes their size
+# (flashinfer/trace/templates/gemm.py, 0.6.18).
+OF_WEIGHTS = frozenset({"K_sf_div_4", "num_groups"})
+
+
 def _derived(name: str, draft: Draft, seen: dict[str, int]) -> dict[str, Any]:
     match = _DERIVED.fullmatch(name)
     known = {**seen, **const_axes(draft)}
+    if name in OF_WEIGHTS and name in seen:
+        return {"type": "const", "value": seen[name]}
     if match:
         base = next((b for b in (match["base"], f"{match['base']}_size") if b in draft["axes"]), "")
         factor = (

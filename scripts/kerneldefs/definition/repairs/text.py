@@ -198,6 +198,25 @@ def _before_last_function(source: str, texts: list[str]) -> str:
     return "\n".join([*lines[:line], body, "", "", *lines[line:]]) + "\n"
 
 
+# Prefix -> what its axes must fulfil, and the template does not say.
+_SWIZZLED = "(({rows} + 127) // 128 * 128) * ((K // 32 + 3) // 4 * 4)"
+CONSTRAINTS: dict[str, tuple[str, ...]] = {
+    "bmm_mxfp8": tuple(
+        f"{side}_scale_size == batch_size * {_SWIZZLED.format(rows=rows)}"
+        for side, rows in (("A", "M"), ("B", "N"))
+    ),
+    "gemm_mxfp8": (f"A_scale_size == {_SWIZZLED.format(rows='M')}",),
+}
+
+
+def add_constraints(draft: Draft, evidence: Evidence) -> Draft:
+    """Add the constraints that a template lacks."""
+    result = copied(draft)
+    lacking = [c for c in CONSTRAINTS.get(evidence.prefix, ()) if c not in draft["constraints"]]
+    result["constraints"] = [*draft["constraints"], *lacking]
+    return result
+
+
 def drop_constraints(draft: Draft, evidence: Evidence) -> Draft:
     """Keep constraints that parse and name nothing but axes and inputs."""
     known = {*draft["axes"], *draft["inputs"]}
