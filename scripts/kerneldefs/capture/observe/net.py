@@ -94,7 +94,7 @@ class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
             "operator": name,
             "weight_name": _numberless(weight),
         }
-        # x @ b where b shows a whole weight [N, K], transposed or not, and the product has N columns
+        # x @ b, where b shows a whole weight [N, K], transposed or not, and the result N columns
         whole = len(shape) == 2 and tuple(operand.shape) in (shape, shape[::-1])
         n, k = shape[:2] if shape[1] == x.shape[-1] else shape[1::-1]
         product = out if isinstance(out, torch.Tensor) else None
