@@ -47,10 +47,13 @@ localrules:
     dropped,
     planned,
     normalise,
+    prune,
+    publish,
+    page,
+    index,
     stage,
     validate,
     check,
-    prune,
 
 
 pathvars:

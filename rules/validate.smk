@@ -54,6 +54,7 @@ rule check:
         "<results>/{model}/logs/check.log",
     benchmark:
         "<results>/{model}/benchmarks/check.tsv"
+    retries: 0
     conda:
         "../environment.yml"
     params:

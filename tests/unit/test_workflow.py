@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -41,6 +42,15 @@ def test_simulated_captures_ask_for_no_gpu(run: workflow.Run) -> None:
     config = run.plans["llama-3.1-8b"].configs[0]
     assert run.backend == "simulate"
     assert run.gpus("llama-3.1-8b", config.id) == 0
+
+
+def test_only_captures_are_submitted_to_a_cluster() -> None:
+    project = workflow.SCRIPTS.parent
+    files = [project / "Snakefile", *sorted((project / "rules").glob("*.smk"))]
+    rules = re.findall(r"^rule (\w+):", "".join(path.read_text() for path in files), re.MULTILINE)
+    common = (project / "rules/common.smk").read_text()
+    local = re.findall(r"^    (\w+),$", common.partition("\nlocalrules:\n")[2], re.MULTILINE)
+    assert sorted(local) == sorted({*rules} - {"capture"})
 
 
 def test_reserved_gpus_are_those_of_the_config(run: workflow.Run) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,16 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "scripts", "config", "profiles", "environment.yml", "report")
+PARTS = (
+    "Snakefile",
+    "rules",
+    "scripts",
+    "config",
+    "profiles",
+    "slurm",
+    "environment.yml",
+    "report",
+)
 KIMI = "kimi-k2-instruct"
 
 # Stands in for scripts/capture.py: copies a recorded capture, or fails for the ids in FAIL.
@@ -110,7 +120,9 @@ def new_project(folder: Path) -> Project:
     """Copy the project, without results, into an empty folder."""
     for part in PARTS:
         source = ROOT / part
-        if source.is_dir():
+        if source.is_symlink():
+            (folder / part).symlink_to(os.readlink(source))
+        elif source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / part)
