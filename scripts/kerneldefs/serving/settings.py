@@ -42,10 +42,13 @@ class Settings:
     backend: str
     python: str | None
     reserve_gpus: bool
+    method: str
+    variants: tuple[str, ...]
     op_types: tuple[str, ...]
     skip_existing: bool
     trust_remote_code: bool
     dataset: Path | None
+    pull_requests: str
     results: Path
 
     @staticmethod
