@@ -21,6 +21,7 @@ include: "rules/stage.smk"
 include: "rules/validate.smk"
 include: "rules/prune.smk"
 include: "rules/report.smk"
+include: "rules/publish.smk"
 
 
 # Everything: the staged definitions of each model, validated, with a report.

@@ -185,6 +185,32 @@ class Run:
         """Return the page over models, which a run of one model has no use for."""
         return [f"{self.settings.results}/index.html"] if len(self.plans) > 1 else []
 
+    def results_folders(self) -> list[str]:
+        """Return the results folder of every model that has configs."""
+        return [
+            f"{self.settings.results}/{slug}" for slug, plan in self.plans.items() if plan.configs
+        ]
+
+
+def prepare_publish(run: Run, *, dry_run: bool) -> None:
+    """Refuse a destination before anything runs; print what a dry run would publish of last time.
+
+    Raises KerneldefsError without a dataset, or with a folder that is none.
+    """
+    from kerneldefs.publish.plan import destination, plan
+    from kerneldefs.publish.text import plan_lines
+
+    dataset = run.settings.dataset
+    if dataset is None:
+        raise KerneldefsError(
+            "publish: no dataset is set; give the clone to add to: --config dataset=PATH"
+        )
+    destination(dataset)
+    staged = [Path(folder) for folder in run.results_folders()]
+    if dry_run and all((folder / "report.json").is_file() for folder in staged):
+        for line in plan_lines(plan(staged, dataset), dataset, dry_run):
+            print(line, file=sys.stderr)
+
 
 def show_summary(run: Run, *, failed: bool = False) -> None:
     """Print what a run came to at its end."""
