@@ -58,7 +58,10 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "model": manifest.get("model"),
         "definitions": [_definition(item, manifest, candidates) for item in checked],
         "quarantined": _quarantined(quarantines, manifest),
-        "existing": manifest.get("existing", []),
+        "existing": [
+            {**row, "sources": _sources(_made(row["name"], candidates))}
+            for row in manifest.get("existing", [])
+        ],
         "filtered": manifest.get("filtered", []),
         "not_definitions": _not_definitions(candidates),
         "refused": _refused(candidates, captures),
@@ -127,11 +130,7 @@ def _definition(
 ) -> dict[str, Any]:
     brief = manifest.get("definitions", {}).get(item.path, {})
     name = item.definition.get("name")
-    made = {
-        config: index["definitions"][name]
-        for config, index in candidates.items()
-        if name in index["definitions"]
-    }
+    made = _made(name, candidates)
     return {
         "path": item.path,
         "name": name,
@@ -139,13 +138,26 @@ def _definition(
         "tags": item.definition.get("tags", []),
         "configs": brief.get("configs", []),
         "repairs": brief.get("repairs", []),
-        "sources": {config: entry["sources"] for config, entry in made.items()},
+        "sources": _sources(made),
         "dumped": {config: entry["dumped"] for config, entry in made.items() if "dumped" in entry},
         "findings": [dataclasses.asdict(finding) for finding in item.findings],
         "passed": [
             check.id for check in CHECKS if check.id not in {f.check for f in item.findings}
         ],
     }
+
+
+def _made(name: Any, candidates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what each config's index says of a definition, by config."""
+    return {
+        config: index["definitions"][name]
+        for config, index in candidates.items()
+        if name in index["definitions"]
+    }
+
+
+def _sources(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {config: entry["sources"] for config, entry in made.items()}
 
 
 def _quarantined(
