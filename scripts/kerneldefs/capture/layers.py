@@ -1,7 +1,7 @@
-"""Cutting a model to its distinct layers: a definition needs one layer of each kind, not sixty-one.
+"""Cutting a model's config.json to its leading layers: a definition needs one layer of each kind.
 
-Layers that differ (dense or MoE, full or linear attention, Mamba or MLP) are told apart by the
-config's own per-layer lists and intervals. What was cut is written to capture.json.
+How many layers that takes is decided from the built model (simulate/survey.py), never from the
+keys of the config: only the list of a model's own modules says what its layers are.
 """
 
 from __future__ import annotations
@@ -12,49 +12,43 @@ from typing import Any
 
 from kerneldefs.errors import KerneldefsError
 
+# One entry a layer, told apart by the letter.
+_PATTERNS = ("hybrid_override_pattern",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """How many of a model's hidden layers a capture keeps, counted from the first."""
+    """How many of a model's hidden layers a capture keeps, counted from the first.
+
+    `kinds` says how many of them are built differently; None where the model was not cut because
+    no list of its layers was found.
+    """
 
     kept: int
     of: int
+    kinds: int | None = None
 
 
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the language part of a config.json: multimodal wrappers nest it."""
     for key in ("text_config", "language_config", "llm_config"):
-        if isinstance(config.get(key), dict) and "num_hidden_layers" in config[key]:
-            nested: dict[str, Any] = config[key]
+        nested = config.get(key)
+        if isinstance(nested, dict) and _said(nested) is not None:
             return nested
     return config
 
 
-def _last_first_seen(kinds: Any) -> int:
-    """Return how many leading items it takes to see each distinct one."""
-    first: dict[Any, int] = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
-    return max(first.values()) + 1
-
-
-def _needed(text: dict[str, Any]) -> int:
-    """Return how many leading layers hold one of each kind."""
-    needed = 1
-    if text.get("first_k_dense_replace"):  # so many dense layers, then MoE
-        needed = max(needed, text["first_k_dense_replace"] + 1)
-    for key in ("full_attention_interval", "decoder_sparse_step", "moe_layer_freq"):
-        if isinstance(text.get(key), int):  # every so many layers is of the other kind
-            needed = max(needed, text[key])
-    for key in ("layer_types", "layers_block_type", "hybrid_override_pattern", "moe_layer_freq"):
-        if isinstance(text.get(key), (list, str)) and text[key]:  # one entry a layer
-            needed = max(needed, _last_first_seen(text[key]))
-    return needed
-
-
-def _count(text: dict[str, Any]) -> int:
-    """Return the number of hidden layers: said, or as many as a list of their kinds is long."""
+def _said(text: dict[str, Any]) -> Any:
+    """The number of hidden layers: said, or as many as the list of their kinds is long."""
     count = text.get("num_hidden_layers")
     if count is None and isinstance(text.get("layers_block_type"), list):
         count = len(text["layers_block_type"])
+    return count
+
+
+def layer_count(config: dict[str, Any]) -> int:
+    """Return the number of hidden layers; a config that says none is an error."""
+    count = _said(text_config(config))
     if not isinstance(count, int) or count < 1:
         raise KerneldefsError(
             f"config.json: num_hidden_layers is {count!r}, expected a positive integer; "
@@ -63,21 +57,23 @@ def _count(text: dict[str, Any]) -> int:
     return count
 
 
-def cut_layers(config: dict[str, Any]) -> tuple[dict[str, Any], Cut]:
-    """Return a copy of config.json with the leading layers that hold every kind, and the cut made.
+def keep_leading(config: dict[str, Any], kept: int) -> dict[str, Any]:
+    """Return a copy of config.json that describes the leading `kept` layers.
 
-    Per-layer lists are cut to the same length. A config that says no number of layers is an error.
+    Per-layer lists and patterns, nested ones too, are cut to the same length.
     """
     config = copy.deepcopy(config)
-    text = text_config(config)
-    count = _count(text)
-    kept = min(_needed(text), count)
-    for key, value in text.items():
-        if isinstance(value, list) and len(value) == count:
-            text[key] = value[:kept]
-    pattern = text.get("hybrid_override_pattern")
-    if isinstance(pattern, str):
-        text["hybrid_override_pattern"] = pattern[:kept]
+    text, count = text_config(config), layer_count(config)
+    _shorten(text, count, kept)
     if "num_hidden_layers" in text:
         text["num_hidden_layers"] = kept
-    return config, Cut(kept, count)
+    return config
+
+
+def _shorten(part: dict[str, Any], count: int, kept: int) -> None:
+    for key, value in part.items():
+        if isinstance(value, dict):
+            _shorten(value, count, kept)
+        per_layer = isinstance(value, list) and len(value) == count
+        if per_layer or (key in _PATTERNS and isinstance(value, str)):
+            part[key] = value[:kept]

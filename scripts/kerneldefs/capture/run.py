@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 import tempfile
 import traceback
@@ -11,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import kerneldefs
-from kerneldefs.capture.layers import Cut, cut_layers
 from kerneldefs.capture.record import CAPTURE_FILE, DUMP_FOLDER
 from kerneldefs.capture.versions import installed_versions
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import read_json, replaced_directory, write_json, write_text
+from kerneldefs.files import replaced_directory, write_json
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import materialise
 
@@ -46,27 +43,16 @@ def capture(config: ServingConfig, model_config: Path, out: Path, backend: str) 
         )
     with replaced_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
-        cut = _model_for_sglang(config, model_config, model)
+        model.mkdir()
+        materialise(model_config, model, config.trust_remote_code)
         summary = _simulate(config, model, folder)
         summary |= {
             "backend": backend,
             "kerneldefs": kerneldefs.__version__,
-            "layers": dataclasses.asdict(cut),
             "versions": installed_versions(),
         }
         write_json(folder / CAPTURE_FILE, summary)
     return summary
-
-
-def _model_for_sglang(config: ServingConfig, model_config: Path, model: Path) -> Cut:
-    """Write the config.json that SGLang reads: cut to its distinct layers."""
-    model.mkdir()
-    materialise(model_config, model, config.trust_remote_code)
-    path = model / "config.json"
-    data, cut = cut_layers(read_json(path))
-    # json.dumps, not canonical JSON: published configs hold Infinity (Mamba's time step limit).
-    write_text(path, json.dumps(data, indent=2) + "\n")
-    return cut
 
 
 def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any]:

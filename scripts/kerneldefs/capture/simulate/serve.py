@@ -6,8 +6,6 @@ which the fields of a request moved.
 
 from __future__ import annotations
 
-import importlib.metadata
-import inspect
 import types
 from typing import Any
 
@@ -15,44 +13,46 @@ import numpy as np
 import torch
 
 from kerneldefs.capture import probe
+from kerneldefs.capture.observe.observer import Observer
 from kerneldefs.capture.recorder import Recorder
+from kerneldefs.capture.server import check_names
 from kerneldefs.capture.simulate import sglang_patches
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.releases import installed_release
-from kerneldefs.errors import KerneldefsError, nearest
 
 
-def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> str:
-    """Load and probe; returns the class name of the attention backend that SGLang used."""
+def load(arguments: dict[str, Any], tp: int) -> Any:
+    """Start serving: SGLang's benchmark runner, its model loaded with dummy weights."""
     from sglang.benchmark import one_batch
     from sglang.srt.server_args import PortArgs, ServerArgs
 
     sglang_patches.install(tp)
-    _check_names(ServerArgs, arguments)
+    check_names(ServerArgs, arguments)
     server_args = ServerArgs(**arguments)
     installed_release().publish(one_batch, server_args)
     _quieten(one_batch)
     runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, 0)
+    return runner
+
+
+def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> tuple[str, list[str]]:
+    """Load and probe; returns the attention backend's class name, and what went unobserved."""
+    from sglang.benchmark import one_batch
+
+    observer = Observer(recorder)
+    observer.install()
+    runner = load(arguments, tp)
     inner = runner.torch_runner
     recorder.follow(inner.model)
+    observer.follow(inner.model)
     LEDGER.end_loading()
     tokens = np.random.default_rng(probe.SEED)
     for step in probe.STEPS:
         LEDGER.start_step()
         print(f"probe: {step.name}", flush=True)
-        with torch.no_grad():
+        with torch.no_grad(), observer.watching():
             _ask(one_batch, runner, step, tokens, recorder)
-    return type(inner.attn_backend).__name__
-
-
-def _check_names(server_args: Any, arguments: dict[str, Any]) -> None:
-    """An argument that this release of SGLang does not have is an error that names it."""
-    known = set(inspect.signature(server_args).parameters)
-    for name in sorted(set(arguments) - known):
-        version = importlib.metadata.version("sglang")
-        raise KerneldefsError(
-            f"SGLang {version} has no server argument {name!r}{nearest(name, known)}"
-        )
+    return type(inner.attn_backend).__name__, observer.finish()
 
 
 def _quieten(one_batch: Any) -> None:

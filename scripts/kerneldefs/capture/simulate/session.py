@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import time
 from pathlib import Path
@@ -14,46 +15,18 @@ from kerneldefs.capture.record import (
     write_calls,
     write_templates,
 )
+from kerneldefs.capture.server import server_arguments
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.pretence import pretence
+from kerneldefs.capture.simulate.survey import cut_model, when_built
 from kerneldefs.serving.config import ServingConfig
-
-
-def server_arguments(config: ServingConfig, model: Path) -> dict[str, Any]:
-    """Return SGLang's ServerArgs for a config on the pretended machine."""
-    arguments: dict[str, Any] = {
-        "model_path": str(model),
-        "load_format": "dummy",
-        "skip_tokenizer_init": True,
-        "device": "cuda",
-        "tp_size": config.tp,
-        "dp_size": config.dp,
-        "ep_size": config.ep,
-        "enable_dp_attention": config.enable_dp_attention,
-        "kv_cache_dtype": config.kv_cache_dtype,
-        "trust_remote_code": config.trust_remote_code,
-        "disable_cuda_graph": True,
-        "disable_radix_cache": True,
-        "disable_flashinfer_autotune": True,
-        "max_total_tokens": 65536,
-        "max_running_requests": 64,
-        "mem_fraction_static": 0.8,
-        "sampling_backend": "flashinfer",
-        "log_level": "warning",
-    }
-    optional = {
-        "attention_backend": config.attention_backend,
-        "moe_runner_backend": config.moe_runner_backend,
-        "page_size": config.page_size,
-    }
-    arguments.update({name: value for name, value in optional.items() if value is not None})
-    return {**arguments, **config.arguments}
 
 
 def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
     """Capture one config into the empty directory `out`; returns what capture.json says of it.
 
-    `model` is the directory with the config.json that SGLang reads.
+    `model` is the directory with the config.json that SGLang reads; it is cut to its distinct
+    layers.
     """
     started = time.monotonic()
     rank = out / "rank0"
@@ -62,8 +35,13 @@ def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
     machine.begin(config.tp, rank / DUMP_FOLDER)
     from kerneldefs.capture.simulate import serve
 
-    arguments = server_arguments(config, model)
-    backend = serve.run(arguments, config.tp, machine.recorder)
+    arguments = server_arguments(config, model) | {
+        "disable_radix_cache": True,  # the probe itself says what is cached
+        "mem_fraction_static": 0.8,
+    }
+    cut, check = cut_model(model, lambda: serve.load(arguments, config.tp))
+    with when_built(check):
+        backend, unobserved = serve.run(arguments, config.tp, machine.recorder)
     write_calls(rank / CALLS_FILE, machine.recorder.calls())
     write_templates(out / TEMPLATES_FILE, machine.recorder.templates)
     seconds = time.monotonic() - started
@@ -72,6 +50,8 @@ def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
     return {
         "arguments": {**arguments, "model_path": config.repo_id},
         "attention_backend": backend,
+        "layers": dataclasses.asdict(cut),
         "stubbed": machine.stubbed,
+        "warnings": unobserved,
         **LEDGER.to_json(),
     }

@@ -1,0 +1,74 @@
+"""Telling the kinds of a model's layers from its built modules."""
+
+import pytest
+import torch
+from kerneldefs.capture.simulate.survey import Survey, check_cut, survey
+from kerneldefs.errors import KerneldefsError
+
+
+class Layer(torch.nn.Module):
+    def __init__(self, layer_id, width=8, **attributes):
+        super().__init__()
+        self.layer_id = layer_id
+        self.proj = torch.nn.Linear(8, width, device="meta")
+        self.proj.prefix = f"model.layers.{layer_id}.proj"
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+def model(layers):
+    whole = torch.nn.Module()
+    whole.layers = torch.nn.ModuleList(layers)
+    whole.other = torch.nn.ModuleList([torch.nn.ReLU()])
+    return whole
+
+
+def kinds(layers):
+    found = survey(model(layers), len(layers)).kinds
+    return [found.index(kind) for kind in found]
+
+
+def test_layers_that_differ_in_their_number_alone_are_of_one_kind():
+    assert kinds([Layer(i) for i in range(4)]) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Layer(1, width=16),
+        Layer(1, window=128),
+        Layer(1, act=torch.nn.ReLU()),
+        Layer(1, dims=[1, 2]),
+        Layer(1, dtype=torch.float16),
+    ],
+    ids=["parameter shape", "attribute", "module class", "list", "dtype"],
+)
+def test_layers_that_are_built_differently_are_of_two_kinds(second):
+    assert kinds([Layer(0), second, Layer(2)]) == [0, 1, 0]
+
+
+def test_a_number_that_counts_layers_makes_no_kind_whatever_it_is_called():
+    assert kinds([Layer(i, depth=i + 1) for i in range(4)]) == [0, 0, 0, 0]
+    assert kinds([Layer(i, block=i // 2) for i in range(6)]) == [0] * 6
+    assert kinds([Layer(i, sparse=int(i > 1)) for i in range(4)]) == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [("", 0), ("a", 1), ("aaaa", 1), ("aaab", 2), ("abab", 2), ("aabaab", 3), ("aabbbc", 4)],
+)
+def test_enough_layers_are_kept_for_one_of_each_kind_and_an_own_last_one(kinds, kept):
+    assert Survey(tuple(kinds), ()).needed() == kept
+
+
+def test_a_model_without_a_list_of_its_layers_is_not_surveyed():
+    assert survey(model([Layer(0)]), 3) == Survey((), ())
+
+
+def test_a_cut_that_lost_a_kind_is_an_error():
+    dense = [Layer(i, width=8 if i < 2 else 16) for i in range(6)]
+    whole = survey(model(dense), 6)
+    assert whole.needed() == 3
+    check_cut(whole, 3)(model(dense[:3]))
+    with pytest.raises(KerneldefsError, match=r"cut to 2 of 6 layers"):
+        check_cut(whole, 2)(model(dense[:2]))
