@@ -7,12 +7,12 @@ module that it would load.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 import types
 from typing import Any
 
+from kerneldefs.capture.flashinfer_import import undecorated
 from kerneldefs.capture.simulate.compiled import CompiledModule, CompiledSpec, CuteCompile
 from kerneldefs.capture.simulate.stubs import StubModule
 
@@ -34,16 +34,6 @@ def _replace_cute_compile() -> None:
         if cls is not types.FunctionType:  # an instance may have been imported by name already
             cls.__call__ = CuteCompile.__call__
         module.compile = CuteCompile()
-
-
-def _placeholder_package() -> types.ModuleType:
-    """Stand in for the `flashinfer` package while its submodules are replaced one by one."""
-    spec = importlib.util.find_spec("flashinfer")
-    assert spec is not None and spec.submodule_search_locations is not None
-    package = types.ModuleType("flashinfer")
-    package.__path__ = list(spec.submodule_search_locations)
-    sys.modules["flashinfer"] = package
-    return package
 
 
 def _generator(name: str) -> Any:
@@ -83,15 +73,6 @@ def _replace_jit() -> None:
             )
 
 
-def _adopt_submodules() -> None:
-    """Give the real package the submodules that were imported below the placeholder."""
-    package = sys.modules["flashinfer"]
-    for name, module in list(sys.modules.items()):
-        parent, _, leaf = name.rpartition(".")
-        if parent == "flashinfer" and not hasattr(package, leaf):
-            setattr(package, leaf, module)
-
-
 def install(before_apis: Any) -> None:
     """Import FlashInfer with its compiled side replaced.
 
@@ -99,9 +80,6 @@ def install(before_apis: Any) -> None:
     yet: the place for a recorder.
     """
     _replace_cute_compile()
-    _placeholder_package()
-    before_apis(importlib.import_module("flashinfer.api_logging"))
-    _replace_jit()
-    del sys.modules["flashinfer"]
-    importlib.import_module("flashinfer")
-    _adopt_submodules()
+    with undecorated() as api_logging:
+        before_apis(api_logging)
+        _replace_jit()
