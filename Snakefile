@@ -17,10 +17,12 @@ include: "rules/common.smk"
 include: "rules/expand.smk"
 include: "rules/capture.smk"
 include: "rules/normalise.smk"
+include: "rules/derive.smk"
 include: "rules/stage.smk"
 include: "rules/validate.smk"
 include: "rules/prune.smk"
 include: "rules/report.smk"
+include: "rules/inventory.smk"
 include: "rules/publish.smk"
 
 
@@ -29,8 +31,7 @@ rule all:
     default_target: True
     input:
         RUN.per_config("configs/{cfg}.json"),
-        RUN.per_config("dumps"),
-        RUN.per_config("candidates"),
+        RUN.made(),
         RUN.per_model(
             "manifest.json", "report.json", "report.txt", "report.html", "passed"
         ),

@@ -37,6 +37,22 @@ CODE = {
         "scripts/kerneldefs/serving/ranksizes.py",
         *_DEFINITION,
     ),
+    "templates": (
+        "scripts/templates.py",
+        "scripts/kerneldefs/capture/facts.py",
+        "scripts/kerneldefs/capture/made.py",
+        "scripts/kerneldefs/capture/registry.py",
+        "scripts/kerneldefs/derive/catalogue.py",
+    ),
+    "derive": (
+        "scripts/derive.py",
+        "scripts/kerneldefs/capture/record.py",
+        "scripts/kerneldefs/capture/observe/ops.py",
+        "scripts/kerneldefs/serving/expected.py",
+        "scripts/kerneldefs/serving/ranksizes.py",
+        "scripts/kerneldefs/derive",
+        *_DEFINITION,
+    ),
     "stage": ("scripts/stage.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "page": ("scripts/page.py", "scripts/kerneldefs/page"),
@@ -44,12 +60,22 @@ CODE = {
 SIMULATE = "simulate"
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "staged"
+# Method -> the folders per config that definitions are staged from, and whether anything is run.
+FOLDERS = {
+    "auto": ("candidates", "derived"),
+    "capture": ("candidates",),
+    "derive": ("derived",),
+    "predict": ("derived",),
+}
+PREDICT = "predict"
+DERIVED_PAGE_SIZES = (1, 64)  # of paged variants, beside those of the setting page_sizes
 
 
 class Wildcards(Protocol):
-    """Snakemake's wildcards of a rule with a model."""
+    """Snakemake's wildcards of a rule with a model, and of most with a config."""
 
     model: str
+    cfg: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,15 +171,42 @@ class Run:
         """Return, as JSON text, what the cookbook asks of a model and no capture is made of."""
         return canonical_json([dataclasses.asdict(drop) for drop in self.plans[model].dropped])
 
+    @property
+    def captures(self) -> bool:
+        """Whether anything is run: not where definitions are predicted."""
+        return self.settings.method != PREDICT
+
     def candidates(self, wildcards: Wildcards) -> list[str]:
         """Return the inputs of a model's stage job."""
-        return self.per_config("candidates", [wildcards.model])
+        folders = FOLDERS[self.settings.method]
+        return [path for name in folders for path in self.per_config(name, [wildcards.model])]
+
+    def made(self) -> list[str]:
+        """Return the folders per config that a run makes on the way."""
+        folders = (*(("dumps",) if self.captures else ()), *FOLDERS[self.settings.method])
+        return [path for name in folders for path in self.per_config(name)]
+
+    def seen(self, wildcards: Wildcards) -> dict[str, str]:
+        """Return the capture that a config's definitions are derived from, if there is one."""
+        results = self.settings.results
+        dump = f"{results}/{wildcards.model}/dumps/{wildcards.cfg}"
+        return {"dump": dump} if self.captures else {}
+
+    def derive_options(self) -> list[str]:
+        """Return derive.py's options for the settings that say what is derived."""
+        settings = self.settings
+        sizes = sorted({*DERIVED_PAGE_SIZES, *settings.page_sizes})
+        variants = [name for name in settings.variants if name != "none"] or ["none"]
+        options = ["--variants", ",".join(variants), "--page-sizes", ",".join(map(str, sizes))]
+        return options + (["--op-types", ",".join(settings.op_types)] if settings.op_types else [])
 
     def stage_options(self) -> list[str]:
         """Return stage.py's options for the settings that say what is staged."""
         settings = self.settings
         options = [] if settings.dataset is None else ["--dataset", str(settings.dataset)]
         options += [] if settings.skip_existing else ["--no-skip-existing"]
+        if settings.execute:
+            options += ["--execute", "--cache", str(settings.results / "cache" / "references")]
         return options + (["--op-types", ",".join(settings.op_types)] if settings.op_types else [])
 
     def staged_state(self, wildcards: Wildcards) -> str:

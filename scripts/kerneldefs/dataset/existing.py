@@ -73,6 +73,10 @@ class Dataset:
                     own_name = own_name or match
         return own_name
 
+    def named(self, name: str) -> str | None:
+        """Return the name that the dataset has a definition under: this one or an alias of it."""
+        return next((known for known in names_of(name) if known in self._paths), None)
+
     def _match(self, path: Path, definition: Mapping[str, Any]) -> Match:
         entry = read_entry(self._folder, path)
         if entry.problem is not None or not isinstance(entry.content, dict):

@@ -31,12 +31,13 @@ _AT_COMMIT = re.compile(r"git\+(?P<url>.+)@(?P<commit>[0-9a-f]{40})")
 def captures(configs: Path, dumps: Path, ids: Iterable[str]) -> dict[str, Any]:
     """Return by config id what each capture was made from and with.
 
-    `configs` holds {id}.json, `dumps` a capture directory {id} per config.
+    `configs` holds {id}.json, `dumps` a capture directory {id} per config that was captured.
     """
     found = {}
-    for name in sorted(ids):
+    for name in sorted(set(ids)):
         config = read_json(configs / f"{name}.json")
-        summary = read_json(dumps / name / CAPTURE_FILE)
+        path = dumps / name / CAPTURE_FILE
+        summary = read_json(path) if path.exists() else {"status": "predicted"}
         found[name] = {key: config[key] for key in _CONFIG_KEYS if key in config}
         found[name] |= {key: summary[key] for key in _CAPTURE_KEYS if key in summary}
     return found

@@ -108,14 +108,26 @@ Item = TypeVar("Item")
 def grouped(items: Iterable[Item], of: Callable[[Item], Draft]) -> list[list[list[Item]]]:
     """Return the items by definition name, then by content, both sorted.
 
-    The order of contents is that of their text: it does not depend on what was captured first.
+    The order of contents is that of their text: it does not depend on what was captured first. What
+    nothing but a derivation led to comes last, so that it never takes the place of a capture.
     """
     names: dict[str, dict[str, list[Item]]] = {}
     for item in items:
         definition = of(item)
         same = names.setdefault(str(definition["name"]), {})
         same.setdefault(content(definition), []).append(item)
-    return [[group for _, group in sorted(names[name].items())] for name in sorted(names)]
+
+    def place(pair: tuple[str, list[Item]]) -> tuple[int, str]:
+        tags = [list(of(item)["tags"]) for item in pair[1]]
+        return sum(all(_says(t, start) for t in tags) for start in UNLESS_SEEN), pair[0]
+
+    return [
+        [group for _, group in sorted(names[name].items(), key=place)] for name in sorted(names)
+    ]
+
+
+def _says(tags: Sequence[str], start: str) -> bool:
+    return any(tag.startswith(start) for tag in tags)
 
 
 def with_all_tags(definitions: Sequence[Draft]) -> Draft:

@@ -15,6 +15,7 @@ from kerneldefs.derive.catalogue import Catalogue
 from kerneldefs.derive.define import define
 from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
 from kerneldefs.derive.registry import equivalents, families_of
+from kerneldefs.derive.source import Seen
 from kerneldefs.serving.config import ServingConfig
 
 OBSERVED = frozenset(
@@ -42,7 +43,7 @@ def derive(
     *,
     op_types: Collection[str] = (),
     gate: Gate | None = None,
-    capture: dict[str, Any] | None = None,
+    source: Seen | None = None,
 ) -> Normalised:
     """Return the candidates that follow from observed or predicted calls.
 
@@ -56,11 +57,17 @@ def derive(
     candidates, collided = unite(work.found)
     candidates, stopped = gate(candidates) if gate else (candidates, [])
     facts = {c.name: dataclasses.asdict(work.facts[c.name]) for c in candidates}
-    index = {
+    index: dict[str, Any] = {
         "config": config.id,
         "model": config.model,
-        "capture": capture or {"status": "captured", "reason": ""},
-        "versions": {"flashinfer-python": catalogue.release},
+        "capture": {
+            "status": source.status if source else "captured",
+            "reason": source.reason if source else "",
+        },
+        "versions": {
+            **(source.versions if source else {}),
+            "flashinfer-python": catalogue.release,
+        },
         "definitions": {
             candidate.name: {
                 "op_type": candidate.definition["op_type"],

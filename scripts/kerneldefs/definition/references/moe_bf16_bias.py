@@ -1,5 +1,5 @@
 import torch
-from kerneldefs.definition.references.parts.experts import mixed
+from kerneldefs.definition.references.parts.mixture import mixed
 from kerneldefs.definition.references.parts.routing import chosen
 
 ROUTING = "renormalize"
