@@ -108,6 +108,7 @@ PASSED: dict[str, dict[str, Any]] = {
         "kpe_cache": _empty(_BF16, 8, 16, 64),
     },
     "b12x_fused_moe": {"fc2_input_scale": _empty(torch.float32, 1)},
+    "b12x_moe_wrapper": {"fc2_input_scale": _empty(torch.float32, 1)},
     "bmm_fp8": {"dtype": _BF16},
     "bmm_mxfp8": {
         "A": _empty(_E4M3, 4, 8, 512),
@@ -197,6 +198,23 @@ PASSED: dict[str, dict[str, Any]] = {
 PASSED |= {
     f"moe_fp4_block_scale_{routing}_routing": _FP4_MOE
     for routing in ("default", "llama4", "renormalize", "renormalize_naive", "topk")
+}
+_NVFP4_X = {"x": _empty(torch.uint8, 4, _HIDDEN // 2), "x_sf": _empty(_E4M3, 4, _HIDDEN // 16)}
+PASSED |= {
+    "cute_dsl_fused_moe_nvfp4": _NVFP4_X,
+    "cute_dsl_moe_wrapper": _NVFP4_X,
+    "trtllm_bf16_routed_moe": {"weight_layout": 0},
+    "trtllm_fp4_block_scale_routed_moe": {
+        "hidden_states_scale": _empty(_E4M3, _TOKENS, _HIDDEN // 16),
+        "output1_scale_scalar": _empty(torch.float32, _EXPERTS),
+        "output1_scale_gate_scalar": _empty(torch.float32, _EXPERTS),
+        "output2_scale_scalar": _empty(torch.float32, _EXPERTS),
+    },
+}
+# Prefix -> what its wrapper was made with, where run() reads it.
+STATE: dict[str, dict[str, Any]] = {
+    name: {"num_experts": _EXPERTS, "top_k": _TOP_K}
+    for name in ("b12x_moe_wrapper", "cute_dsl_moe_wrapper")
 }
 # Prefix -> sizes that `init` is asked for: one query a request where the reference has no mask.
 INIT_SIZES: dict[str, dict[str, int]] = {

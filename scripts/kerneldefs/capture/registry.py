@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from kerneldefs.capture.facts import describe, flattened, plan_facts, scalar, tensor_fact
-from kerneldefs.capture.made import INIT_SIZES, PASSED, VAR_SIZES, made_arguments
+from kerneldefs.capture.made import INIT_SIZES, PASSED, STATE, VAR_SIZES, made_arguments
 from kerneldefs.capture.record import KernelCall, Template
 
 PHASE = "template"
@@ -129,6 +129,7 @@ def _template_call(function: Callable[..., Any] | None, api: str, template: Any)
     record = describe(template, api, signature)
     dumped = template.build_fi_trace_fn(api)(save_dir=None, **passed)
     call = _call(api, arguments, signature, _planned(function, plan), dumped["name"])
+    call = dataclasses.replace(call, state={**call.state, **STATE.get(prefix, {})})
     return dataclasses.replace(row, source=source, dumped=dumped, call=call, template=record)
 
 

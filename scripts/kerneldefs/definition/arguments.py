@@ -173,6 +173,11 @@ TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
         "is_swap_ab": (False,),
         "num_ranks": (0,),
     },
+    "mono_moe": {
+        "interleave_up": (True, False),  # where the kernel's order of rows is made
+        "renormalize": (True,),
+        "scoring_func": ("softmax",),
+    },
     "msa_proxy_score": {"reduce_heads": (False,)},
     "msa_proxy_score_fp4": {"reduce_heads": (False,)},
     "msa_sparse_attention": {

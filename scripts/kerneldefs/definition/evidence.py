@@ -64,8 +64,9 @@ class Evidence:
         return self.dims.get(key) or (slot.dims if slot is not None else None)
 
     def scalar(self, name: str) -> Scalar:
-        """Return a scalar argument of the call; None where it has none of that name."""
-        return self.call.scalars.get(name)
+        """Return a scalar argument of the call, or of what its wrapper was made with, or None."""
+        value: Scalar = self.call.scalars.get(name, self.call.state.get(name))
+        return value
 
     @property
     def prefix(self) -> str:
@@ -93,7 +94,7 @@ def gather(call: KernelCall, template: Template, view: View | None = None) -> Ev
         if slot.tuple_index is not None:
             name = f"{name}#{slot.tuple_index}"
         received[key] = view.received.get(key) or Received(
-            call.tensors.get(name), call.scalars.get(name)
+            call.tensors.get(name), call.scalars.get(name, call.state.get(name))
         )
     return Evidence(call, template, received, dict(view.dims), view.understood)
 

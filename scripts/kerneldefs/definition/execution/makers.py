@@ -162,7 +162,12 @@ def chosen_experts(wanted: Wanted) -> Any:
     """Different experts for each token."""
     tokens, chosen = math.prod(wanted.shape[:-1]), wanted.shape[-1]
     scores = torch.rand(tokens, max(wanted.experts, chosen), generator=wanted.random)
-    return scores.argsort(dim=-1)[:, :chosen] % wanted.experts
+    experts = scores.argsort(dim=-1)[:, :chosen] % wanted.experts
+    if "routed_moe" not in wanted.definition["name"]:
+        return experts
+    # TensorRT-LLM's kernels take an expert in the upper 16 bits, its weight in bfloat16 below.
+    weights = torch.rand(tokens, chosen, generator=wanted.random).bfloat16().view(torch.int16)
+    return experts * 65536 + weights
 
 
 def routing(wanted: Wanted) -> Any:

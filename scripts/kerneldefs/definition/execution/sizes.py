@@ -14,7 +14,7 @@ from kerneldefs.definition.execution.evaluate import Unevaluable, evaluate, name
 REQUESTS = 3
 QUERIES = 6  # tokens of all requests together
 KEYS = 9  # tokens, or pages, of all requests together
-BUDGET = 700 * 2**20  # bytes of all inputs and outputs, an element counted as four or more
+BUDGET = 350 * 2**20  # bytes of all inputs and outputs, an element counted as four or more
 
 # Var axes by name, first match wins; what is not listed is 4.
 _SMALL: tuple[tuple[str, int], ...] = (
@@ -150,7 +150,11 @@ def _fit(definition: Mapping[str, Any], axes: dict[str, int], budget: int) -> Si
 
 
 def _halves(group: list[str], axes: Mapping[str, int], floor: int) -> bool:
-    return all(axes[name] % 2 == 0 and axes[name] // 2 >= floor for name in group)
+    """Whether a group of axes can be halved; rows with those of shared experts need not be even."""
+    return all(
+        (axes[name] % 2 == 0 or name == "num_weight_rows") and axes[name] // 2 >= floor
+        for name in group
+    )
 
 
 def _about(definition: Mapping[str, Any], axes: Mapping[str, int]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kerneldefs.definition.execution import drawn, experts, independent, products, quantized
+from kerneldefs.definition.execution import drawn, experts, given, independent, products, quantized
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 # Absolute and relative tolerance by the dtype of the output: a few units in its last place, the
@@ -48,6 +48,12 @@ _EXPERTS = (
     *("routing_logits", "hidden_states", "hidden_states_scale"),
     *("gemm1_weights", "gemm1_weights_scale", "gemm2_weights", "gemm2_weights_scale"),
     *("local_expert_offset", "routed_scaling_factor"),
+)
+_FACTORS = tuple(
+    f"output{n}_scale{plural}{of}_scalar"
+    for n in "12"
+    for plural in ("", "s")
+    for of in ("", "_gate")
 )
 ROWS: tuple[Row, ...] = (
     Row(
@@ -156,6 +162,27 @@ ROWS: tuple[Row, ...] = (
         (),
         f"torch.nn.functional.silu and {_SEARCH}",
         quantized.experts,
+    ),
+    Row(
+        r"trtllm_(bf16|fp[48]_(block|per_tensor)_scale)_routed_moe_.*",
+        ("topk_ids", "hidden_states", "gemm1_weights", "gemm2_weights", "local_expert_offset"),
+        (*_EXPERTS, *_FACTORS),
+        _TOKENS,
+        given.routed,
+    ),
+    Row(
+        r"trtllm_fp8_per_tensor_scale_moe_.*",
+        ("routing_logits", "hidden_states", "gemm1_weights", "gemm2_weights"),
+        ("local_expert_offset", *_FACTORS),
+        _TOKENS,
+        given.softmaxed,
+    ),
+    Row(
+        r"mono_moe_.*",
+        ("activations_in", "router_logits", "expert_weights_up", "expert_weights_down"),
+        ("expert_scales_up", "expert_scales_down"),
+        _TOKENS,
+        given.quantizing,
     ),
     Row(
         r"gemm_fp4_N\d+_K\d+",

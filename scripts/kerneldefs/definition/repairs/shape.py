@@ -77,6 +77,9 @@ def set_const_axes(draft: Draft, evidence: Evidence) -> Draft:
     result, seen = copied(draft), axis_values(evidence)
     for name, axis in result["axes"].items():
         if axis["type"] != "const":
+            value = evidence.scalar(name)
+            if name in OF_MODELS and name not in used_axes(draft) and isinstance(value, int):
+                axis.update({"type": "const", "value": value})
             continue
         if name in seen:
             axis["value"] = seen[name]
@@ -113,6 +116,7 @@ def declare_axes(draft: Draft, evidence: Evidence) -> Draft:
 
 # Axes of weights alone that templates use without declaring them: a model fixes their size
 # (flashinfer/trace/templates/gemm.py, 0.6.18).
+OF_MODELS = frozenset({"num_experts"})  # declared var, in no shape, and told by a scalar
 OF_WEIGHTS = frozenset({"K_sf_div_4", "num_groups"})
 
 

@@ -200,11 +200,21 @@ def _before_last_function(source: str, texts: list[str]) -> str:
 
 # Prefix -> what its axes must fulfil, and the template does not say.
 _SWIZZLED = "(({rows} + 127) // 128 * 128) * ((K // 32 + 3) // 4 * 4)"
+_FP4_EXPERTS = (
+    "num_packed_hidden == hidden_size // 2",
+    "num_fp4_hidden_blocks == hidden_size // 16",
+    "num_packed_intermediate == gemm1_out_size // 4",
+    "num_fp4_intermediate_blocks == gemm1_out_size // 32",
+)
 CONSTRAINTS: dict[str, tuple[str, ...]] = {
     "bmm_mxfp8": tuple(
         f"{side}_scale_size == batch_size * {_SWIZZLED.format(rows=rows)}"
         for side, rows in (("A", "M"), ("B", "N"))
     ),
+    "b12x_fused_moe": _FP4_EXPERTS,
+    "b12x_moe_wrapper": _FP4_EXPERTS,
+    "cute_dsl_fused_moe_nvfp4": (*_FP4_EXPERTS, "input_width == hidden_size // 2"),
+    "cute_dsl_moe_wrapper": (*_FP4_EXPERTS, "input_width == hidden_size // 2"),
     "gemm_mxfp8": (f"A_scale_size == {_SWIZZLED.format(rows='M')}",),
 }
 

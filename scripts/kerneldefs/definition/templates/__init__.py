@@ -5,10 +5,10 @@ from __future__ import annotations
 from kerneldefs.definition.draft import Draft, Quarantine
 from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.own import Retarget
-from kerneldefs.definition.templates import gemm, mla, quantization
+from kerneldefs.definition.templates import gemm, mla, moe, quantization
 
 # API -> when and how its calls are described by a template of ours.
-RETARGETS: dict[str, Retarget] = {**gemm.ROWS, **mla.ROWS, **quantization.ROWS}
+RETARGETS: dict[str, Retarget] = {**gemm.ROWS, **mla.ROWS, **moe.ROWS, **quantization.ROWS}
 
 
 def retarget(draft: Draft, evidence: Evidence) -> tuple[Draft, Evidence, str] | None:

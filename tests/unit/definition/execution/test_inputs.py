@@ -177,8 +177,9 @@ def test_cos_sin_cache() -> None:
     assert torch.allclose(cache[:, :4] ** 2 + cache[:, 4:] ** 2, torch.ones(len(cache), 4))
 
 
-def test_scales_in_bytes_are_one() -> None:
-    assert (one("w_scale", ["n"], "int8") == 0x38).all()
+def test_scales_in_bytes_are_near_one() -> None:
+    numbers = one("w_scale", ["n"], "int8").view(torch.float8_e4m3fn).float()
+    assert ((numbers >= 0.5) & (numbers <= 2)).all()
     assert one("packed", ["n", "m"], "int8").unique().numel() > 8
 
 
