@@ -10,27 +10,18 @@ Nothing is fetched: scripts/fetch.py does that.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from kerneldefs.cli import run
+from kerneldefs.serving.command import parse, settings_parser
 from kerneldefs.serving.expand import plan_models
-from kerneldefs.serving.settings import CONFIG_FILE, Settings
 from kerneldefs.serving.table import plans_json, plans_text
 
 
 def main() -> int:
     """Print the plan; exit 0 also where something was dropped, since the plan says so."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings to change")
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG_FILE, metavar="FILE", help="default: %(default)s"
-    )
+    parser = settings_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_intermixed_args()
-    plans = plan_models(Settings.load(options.config, options.settings), may_fetch=False)
+    options, settings = parse(parser)
+    plans = plan_models(settings, may_fetch=False)
     print(plans_json(plans) if options.json else plans_text(plans), end="")
     return 0
 

@@ -10,32 +10,21 @@ KEY=VALUE words are the same as those of `snakemake --config`; config/README.md 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from kerneldefs.cli import run
+from kerneldefs.serving.command import parse, settings_parser
 from kerneldefs.serving.expand import plan_models
-from kerneldefs.serving.settings import CONFIG_FILE, Settings
 
 
 def main() -> int:
     """Fetch, and print where each model's config.json is; exit 1 if one could not be had."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings to change")
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG_FILE, metavar="FILE", help="default: %(default)s"
-    )
-    options = parser.parse_intermixed_args()
+    _, settings = parse(settings_parser(__doc__))
     failed = 0
-    for plan in plan_models(Settings.load(options.config, options.settings), may_fetch=True):
+    for plan in plan_models(settings, may_fetch=True):
         if plan.revision:
             print(f"{plan.slug}: {plan.repo_id} at {plan.revision} in {plan.model_config}")
-        for drop in plan.dropped:
-            if not drop.entry:
-                failed += 1
-                print(f"{plan.slug}: FAILED: {drop.reason}")
+        if plan.failure is not None:
+            failed += 1
+            print(f"{plan.slug}: FAILED: {plan.failure}")
     return 1 if failed else 0
 
 
