@@ -11,28 +11,13 @@ instead: Snakemake starts it again, and on a cluster with more of both.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from kerneldefs.capture.record import CAPTURE_FILE
 from kerneldefs.cli import run
-from kerneldefs.files import replaced_directory, write_json
+from kerneldefs.files import last_error, replaced_directory, write_json
 
 SIGNALLED = 128  # a shell reports a process that a signal ended as 128 and the signal's number
-_END = 65_536  # bytes of a log that are looked at
-
-
-def reason(log: Path) -> str:
-    """Return the last error that a log tells of, or its last line; never empty."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _END))
-            text = stream.read().decode("utf-8", errors="replace")
-    except OSError:
-        text = ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it said nothing"])[-1]
 
 
 def main() -> int:
@@ -46,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.code > SIGNALLED:
         return int(options.code)
-    summary = {"status": "failed", "reason": f"{reason(options.log)} (log: {options.log})"}
+    summary = {"status": "failed", "reason": f"{last_error(options.log)} (log: {options.log})"}
     with replaced_directory(options.out) as folder:
         write_json(folder / CAPTURE_FILE, summary)
     return 0

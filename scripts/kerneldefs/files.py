@@ -17,6 +17,8 @@ from typing import Any
 
 from kerneldefs.errors import KerneldefsError
 
+_LOG_END = 65_536  # bytes of a log that are looked at
+
 
 def canonical_json(value: Any, *, indent: int | None = 2) -> str:
     """Serialise with sorted keys; ends in a newline when indented, so that files end in one."""
@@ -148,3 +150,16 @@ def _abandoned(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def last_error(log: Path) -> str:
+    """Return the last error that a log tells of, or its last line; never empty."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _LOG_END))
+            text = stream.read().decode("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it said nothing"])[-1]

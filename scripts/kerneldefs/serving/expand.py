@@ -11,7 +11,7 @@ from kerneldefs.serving import hub
 from kerneldefs.serving.config import ServingConfig, Source
 from kerneldefs.serving.configid import config_ids
 from kerneldefs.serving.configsource import ConfigSource, open_sources
-from kerneldefs.serving.cookbook import CookbookModel, Entry, load_cookbook
+from kerneldefs.serving.cookbook import CookbookModel, Entry, load_cookbook, slug_of
 from kerneldefs.serving.gitcookbook import PREFIX, git_cookbook
 from kerneldefs.serving.hardware import DEFAULT_HARDWARE, ORDER, canonical, find_hardware
 from kerneldefs.serving.modelconfig import ModelConfig, read_model_config, remote_code_files
@@ -89,6 +89,16 @@ def plan_models(settings: Settings, *, may_fetch: bool) -> list[ModelPlan]:
         reasons = "; ".join(f"{plan.slug}: {_reasons(plan.dropped)}" for plan in plans)
         raise KerneldefsError(f"no serving config is left to capture: {reasons}")
     return plans
+
+
+def plan_alone(repo_id: str, settings: Settings) -> ModelPlan:
+    """Plan one repository at TP 1, whatever a cookbook says of it, from a config at hand.
+
+    Raises KerneldefsError where there is none.
+    """
+    target = Target(slug_of(repo_id.rpartition("/")[2]), repo_id)
+    sources = open_sources(settings.config_sources)
+    return _plan(target, _Lookup(settings, bundled_models(), sources, may_fetch=False))
 
 
 def cookbook_folder(settings: Settings, *, may_fetch: bool) -> Path:

@@ -1,0 +1,227 @@
+"""Which models a capture works for: what is tried, and what each trial came to.
+
+Every model is tried at TP 1 without further arguments, and a cookbook's models as the cookbook
+serves them as well. A trial is a capture and its normalising, by the same commands as in a run, and
+is kept in a folder of its own, {results}/{org}--{name}/{arch}-{served}-{backend}/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from kerneldefs.capture import worker
+from kerneldefs.capture.record import CAPTURE_FILE
+from kerneldefs.dataset.report import counted
+from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
+from kerneldefs.definition.normalise import CAPTURED, FAILED
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import digest, last_error, read_json, write_json
+from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.configsource import open_sources
+from kerneldefs.serving.cookbook import slug_of
+from kerneldefs.serving.expand import ModelPlan, plan_alone, plan_models
+from kerneldefs.serving.hardware import HARDWARE
+from kerneldefs.serving.places import Place
+from kerneldefs.serving.settings import AUTO_BACKEND, ROOT, Settings
+from kerneldefs.serving.yamlfile import load_yaml
+
+SCRIPTS = ROOT / "scripts"
+SIBLINGS_FILE = ROOT / "config" / "siblings.yaml"
+OUTCOME_FILE = "outcome.json"
+# Parts of a config that say who asked for it, and nothing of what is called.
+_NAMES = ("id", "model", "hardware", "gpus_per_node", "sources", "notes")
+_SECONDS = 900  # for one command; a capture takes seconds, and minutes on a crowded machine
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One serving config of one model; `sibling` is whose config.json stands in for the model's."""
+
+    repo_id: str
+    config: ServingConfig
+    model_config: Path
+    in_cookbook: bool
+    sibling: str | None = None
+
+    @property
+    def served(self) -> str:
+        """Return how the model is served, whatever the hardware and backend: "tp8-ep4-fp8"."""
+        config = self.config
+        backend = f"-{(config.attention_backend or AUTO_BACKEND).lower()}"
+        return config.id.removeprefix(f"{config.hardware.lower()}-").replace(backend, "", 1)
+
+    def folder(self, results: Path) -> Path:
+        """Return where the trial is kept: one place for all who would capture the same."""
+        model = (self.sibling or self.repo_id).replace("/", "--")
+        backend = self.config.attention_backend or AUTO_BACKEND
+        return results / model / f"{self.config.arch}-{self.served}-{backend}"
+
+    def digest(self, stamp: str) -> str:
+        """Return a digest of what the outcome hangs on; `stamp` is that of code and releases."""
+        what = {k: v for k, v in self.config.to_json().items() if k not in _NAMES}
+        return digest([stamp, what])[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    `status` is "captured", "refused" (SGLang will not serve the model this way) or "failed".
+    `definitions` counts the clean ones by op_type; `reason` is "" for a capture with definitions.
+    """
+
+    key: str
+    status: str
+    reason: str
+    definitions: dict[str, int]
+    quarantined: int
+    versions: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trials:
+    """What is to be tried, and why a model is not: by repository id."""
+
+    trials: tuple[Trial, ...]
+    without: dict[str, str]
+
+
+def find_trials(settings: Settings, archs: Iterable[str]) -> Trials:
+    """Plan the trials of the models that the settings name, on some architectures.
+
+    With `model` "all" the models of the config sources are tried beside the cookbook's.
+    """
+    wanted = set(archs)
+    hardware = tuple(name for name, product in HARDWARE.items() if product.arch in wanted)
+    settings = dataclasses.replace(settings, hardware=hardware)
+    trials: list[Trial] = []
+    without: dict[str, str] = {}
+    siblings: dict[str, str | None] = {}
+    for plan, repo_id, sibling in _cookbook_plans(settings):
+        if plan.failure is not None:
+            without[repo_id] = plan.failure.removeprefix(f"{repo_id}: ")
+        elif plan.configs:
+            siblings[repo_id] = sibling
+        trials += _trials(plan, repo_id, sibling, in_cookbook=True)
+    sources = open_sources(settings.config_sources) if settings.model == ("all",) else ()
+    for repo_id in dict.fromkeys([*siblings, *(r for s in sources for r in s.repo_ids())]):
+        sibling = siblings.get(repo_id)
+        plan = plan_alone(sibling or repo_id, _one_each(wanted, settings))
+        trials += _trials(plan, repo_id, sibling, in_cookbook=False)
+    return Trials(tuple(sorted(trials, key=lambda t: (t.repo_id, t.config.id))), without)
+
+
+def _one_each(archs: set[str], settings: Settings) -> Settings:
+    """Return the settings with one hardware product for each architecture."""
+    names = {p.arch: name for name, p in reversed(HARDWARE.items()) if p.arch in archs}
+    return dataclasses.replace(settings, hardware=tuple(sorted(names.values())))
+
+
+def _cookbook_plans(settings: Settings) -> Iterable[tuple[ModelPlan, str, str | None]]:
+    """Yield the plans of the cookbook's models: plan, repository id, and the sibling if any."""
+    siblings = read_siblings()
+    for plan in plan_models(settings, may_fetch=False):
+        sibling = siblings.get(plan.repo_id)
+        if plan.failure is not None and sibling is not None:
+            borrowed = dataclasses.replace(settings, model=(plan.slug,), hf_repo_id=sibling)
+            yield from (
+                (other, plan.repo_id, sibling) for other in plan_models(borrowed, may_fetch=False)
+            )
+        else:
+            yield plan, plan.repo_id, None
+
+
+def read_siblings(path: Path = SIBLINGS_FILE) -> dict[str, str]:
+    """Return {repository id: the sibling with the same figures}."""
+    members = Place(load_yaml(path), path.name).mapping().members()
+    return {repo_id: sibling.text() for repo_id, sibling in members}
+
+
+def _trials(
+    plan: ModelPlan, repo_id: str, sibling: str | None, *, in_cookbook: bool
+) -> list[Trial]:
+    slug = slug_of(repo_id.rpartition("/")[2])
+    return [
+        Trial(
+            repo_id,
+            dataclasses.replace(config, model=slug),
+            plan.model_config,
+            in_cookbook and all(source.cookbook != "none" for source in config.sources),
+            sibling,
+        )
+        for config in plan.configs
+    ]
+
+
+def outcome_of(trial: Trial, results: Path) -> Outcome | None:
+    """Return the kept outcome of a trial, whatever code made it; None where there is none."""
+    try:
+        return Outcome(**read_json(trial.folder(results) / OUTCOME_FILE))
+    except (KerneldefsError, TypeError):
+        return None
+
+
+def run_trials(
+    trials: Iterable[Trial], results: Path, stamp: str, jobs: int, *, keep: bool = False
+) -> Iterator[tuple[Trial, Outcome]]:
+    """Try what has no outcome of this code and these releases, as `stamp` tells; yield each.
+
+    `jobs` trials run at a time. With `keep`, what ended well stays whatever it was made with.
+    """
+    os.environ[worker.OWNER] = worker.owner_here()
+    todo = {}
+    for trial in trials:
+        key = trial.digest(stamp)
+        old = outcome_of(trial, results)
+        if old is None or (old.key != key and not (keep and old.status != FAILED)):
+            todo[trial.folder(results)] = (trial, key)
+    with ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(lambda pair: _attempt(pair[0], results, pair[1]), todo.values())
+        yield from zip((trial for trial, _ in todo.values()), done, strict=True)
+
+
+def _attempt(trial: Trial, results: Path, key: str) -> Outcome:
+    """Capture and normalise one config, and keep what it came to."""
+    folder = trial.folder(results)
+    shutil.rmtree(folder, ignore_errors=True)
+    config, dump, candidates = folder / "config.json", folder / "dump", folder / "candidates"
+    write_json(config, trial.config.to_json())
+    model = ["--model-config", str(trial.model_config)]
+    failure = _command(folder, "capture.py", str(config), *model, "--out", str(dump))
+    if not failure:
+        words = [str(config), str(dump), *model, "--out", str(candidates)]
+        failure = _command(folder, "normalise.py", *words)
+    outcome = Outcome(key, FAILED, failure, {}, 0, {}) if failure else _read(key, candidates, dump)
+    write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
+    return outcome
+
+
+def _command(folder: Path, script: str, *arguments: str) -> str:
+    """Run one of scripts/ with its output in a log; return why it failed, "" where it did not."""
+    log = folder / f"{script}.log"
+    with log.open("wb") as stream:
+        command = [sys.executable, str(SCRIPTS / script), *arguments]
+        try:
+            done = subprocess.run(command, stdout=stream, stderr=stream, timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"{script} took over {_SECONDS} s"
+    return f"{script}: {last_error(log)}" if done.returncode else ""
+
+
+def _read(key: str, candidates: Path, dump: Path) -> Outcome:
+    index = read_json(candidates / INDEX_FILE)
+    found = [one["op_type"] for one in index["definitions"].values()]
+    lost = read_json(candidates / QUARANTINE_FILE)
+    status, reason = index["capture"]["status"], index["capture"]["reason"]
+    if status == CAPTURED and not found:
+        causes = ", ".join(sorted({item["cause"] for item in lost}))
+        status, reason = FAILED, f"nothing but quarantined definitions ({causes})"
+    versions = read_json(dump / CAPTURE_FILE).get("versions", {})
+    return Outcome(key, status, reason, counted(found), len(lost), versions)
