@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kerneldefs.dataset.stage import CONFLICT
+from kerneldefs.page.matrix import rows_of as rows_of_matrix
 from kerneldefs.publish.facts import Model
 
 # The marks of the coverage document, by what the dataset has.
@@ -40,8 +42,9 @@ def rows_of(model: Model, dataset: Path) -> list[Row]:
         label = item["op_type"] + "".join(f" TP={size}" for size in split if size != "1")
         rows.append(Row(name, label, WORKLOAD if workloads.exists() else DEFINED))
     rows += [
-        Row(item["name"], str(item.get("op_type") or "unmapped"), UNMAPPED)
-        for item in model.report["quarantined"]
+        Row(row.name, row.family, DEFINED if row.item.get("cause") == CONFLICT else UNMAPPED)
+        for row in rows_of_matrix(model.report)
+        if row.statuses in (["quarantined"], ["missing"])
     ]
     return sorted(rows, key=lambda row: (row.op_type, row.definition))
 
@@ -67,12 +70,14 @@ def models_entry(model: Model) -> str:
         lines += [f"      {_key(name)}: {{", f"        count: {module['count']},"]
         if module["parent"]:
             lines.append(f"        parent: {json.dumps(module['parent'])},")
-        names = ", ".join(json.dumps(one) for one in sorted(module["definitions"]))
-        lines += [
-            f'        type: "{"block" if module["children"] else "layer"}",',
-            f"        definitions: [{names}],",
-            "      },",
-        ]
+        names = [f"          {json.dumps(one)}," for one in sorted(module["definitions"])]
+        lines.append(f'        type: "{"block" if module["children"] else "layer"}",')
+        lines += (
+            ["        definitions: [", *names, "        ],"]
+            if names
+            else ["        definitions: [],"]
+        )
+        lines.append("      },")
     return "\n".join([*lines, "    },", "  },", ""])
 
 

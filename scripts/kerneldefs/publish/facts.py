@@ -31,9 +31,14 @@ class Model:
 
     @property
     def repo_ids(self) -> list[str]:
-        """Return the repositories with their revisions."""
-        configs = self.report["configs"].values()
-        return sorted({f"{config['repo_id']} ({config['revision']})" for config in configs})
+        """Return the repositories with their revisions, and which config.json was read."""
+        return sorted(
+            {
+                f"{config['repo_id']} ({config['revision']}, config.json with sha256 "
+                f"{config['model_config_sha256'][:16]})"
+                for config in self.report["configs"].values()
+            }
+        )
 
     @property
     def title(self) -> str:

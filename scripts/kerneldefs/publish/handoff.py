@@ -56,7 +56,7 @@ def write_handoff(
     mine = [step for step in steps if step.model == model.slug]
     requests = pull_requests(mine, model, group)
     conflicts = [step for step in mine if step.kind == CONFLICTS]
-    if not requests and not conflicts:
+    if not requests:
         return []
     rows = coverage.rows_of(model, dataset)
     about = {"model": model, "requests": requests, "conflicts": conflicts, "rows": rows}
@@ -92,13 +92,18 @@ def pull_requests(steps: Iterable[Step], model: Model, group: str) -> list[PullR
         for name, found in sorted(groups.items())
     ]
     if tagged:
-        title = f"Tag {len(tagged)} definitions that {model.title} calls too"
+        title = f"Tag {counted(len(tagged), 'definition')} that {model.title} calls too"
         found.append(PullRequest(f"{model.slug}-tags", title, tuple(tagged)))
     return found
 
 
 def _what(group: str, name: str, steps: Sequence[Step]) -> str:
-    return f"{name}, a kernel" if group == "definition" else f"{len(steps)} kernels"
+    return f"{name}, a kernel" if group == "definition" else counted(len(steps), "kernel")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _write_request(
@@ -138,7 +143,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(version=__version__)
+    environment.globals.update(version=__version__, counted=counted)
     return environment
 
 

@@ -34,7 +34,7 @@ def with_tags(text: str, added: Iterable[str]) -> str:
 
 def _written(old: str, tags: list[str]) -> str:
     """Write a list as the old one was written: on a line, or a line each with its indentation."""
-    lines = old.splitlines()
+    lines = old.split("\n")
     if len(lines) < 2:
         return json.dumps(tags, ensure_ascii=False)
     inner = lines[1][: len(lines[1]) - len(lines[1].lstrip())]
