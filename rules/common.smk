@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from kerneldefs import workflow as planning
 from kerneldefs.capture import worker
 from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import lock
 
 try:
     RUN = planning.load(
@@ -37,6 +38,14 @@ else:
 
 deployment = workflow.deployment_settings.deployment_method
 shell.prefix(planning.shell_prefix(deployment, RUN.python()))
+
+
+# Snakemake's own lock is of a working directory; two of those may share one results directory.
+onstart:
+    try:
+        RESULTS_LOCK = lock(RUN.settings.results / ".lock")
+    except KerneldefsError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 # Under an executor that submits jobs these run where Snakemake does: they take seconds.

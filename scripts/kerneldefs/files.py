@@ -10,10 +10,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kerneldefs.errors import KerneldefsError
 
@@ -63,7 +64,8 @@ def read_json(path: Path) -> Any:
         raise KerneldefsError(f"{path}: no such file") from None
     except (UnicodeDecodeError, ValueError) as error:
         raise KerneldefsError(
-            f"{path}: not valid JSON ({error}); delete it and run again to make it anew"
+            f"{path}: not valid JSON ({error}); delete it, or of a config's capture or candidates "
+            "the whole folder, and run again"
         ) from None
 
 
@@ -94,6 +96,37 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)
+
+
+def lock(path: Path) -> IO[str]:
+    """Take a lock that ends with this process; the file says who has it, for the next to read.
+
+    Raises KerneldefsError where another process has it, or where the folder cannot be written. On a
+    file system without locks everybody gets it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise KerneldefsError(
+            f"{path.parent}: cannot be written ({error.strerror}); give results= a folder that can"
+        ) from None
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        who = stream.read().strip() or "another process"
+        stream.close()
+        raise KerneldefsError(
+            f"{path.parent}: {who} is writing here; wait for its end, or give this run a results= "
+            "of its own"
+        ) from None
+    except OSError:
+        return stream
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    stream.flush()
+    return stream
 
 
 # ---- what a killed process leaves behind

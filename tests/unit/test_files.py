@@ -13,6 +13,7 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import (
     canonical_json,
     digest,
+    lock,
     read_json,
     remove_abandoned,
     replaced_directory,
@@ -167,3 +168,37 @@ def test_abandoned_file_goes_with_the_next_write_and_others_stay(tmp_path: Path)
     (tmp_path / ".c.abcdefgh.new").symlink_to(tmp_path / "a.json")
     assert [path.name for path in remove_abandoned(tmp_path)] == [".b.json.abcdefgh.new"]
     assert (tmp_path / "a.json").exists()
+
+
+def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "results/.lock")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(KerneldefsError, match=f"process {holder.pid} on .* is writing here"):
+        lock(tmp_path / "results/.lock")
+    holder.kill()
+    holder.communicate()
+    with lock(tmp_path / "results/.lock"):
+        assert f"process {os.getpid()} on" in (tmp_path / "results/.lock").read_text()
+
+
+HOLDER = """
+import signal, sys
+from pathlib import Path
+from kerneldefs.files import lock
+
+held = lock(Path(sys.argv[1]))
+print(flush=True)
+signal.pause()
+"""
+
+
+def test_lock_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KerneldefsError, match="file/results: cannot be written"):
+        lock(tmp_path / "file/results/.lock")
