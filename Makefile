@@ -2,6 +2,7 @@
 # make test     install, then run the tests
 # make lint     every static check
 # make test-all lint, tests and the slow matrices
+# make test-slurm  install Slurm where that is possible, and run the workflow under it
 #
 # make run MODEL=llama-3.1-8b CONFIG="tp_list=1,2"   any key of config/config.yaml
 # make test ARGS="-x -k expand"                      options of pytest
@@ -24,7 +25,7 @@ LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kern
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: run install test test-slow test-all lint format
+.PHONY: run install slurm test test-slow test-slurm test-all lint format
 
 run: .venv/base.stamp
 	$(BIN)/snakemake --cores $(CORES) --config model=$(MODEL) $(CONFIG)
@@ -45,11 +46,24 @@ install: .venv/base.stamp .venv/dev.stamp
 	$(PIP) --no-deps -r requirements/dev.txt
 	@touch $@
 
+# What `--profile slurm` needs beside the environment.
+slurm: .venv/slurm.stamp
+
+.venv/slurm.stamp: .venv/base.stamp requirements/slurm.txt
+	$(PIP) --no-deps -r requirements/slurm.txt
+	@touch $@
+
 test: install
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not slurm" $(ARGS)
 
 test-slow: install
 	$(PYTEST) -m slow $(ARGS)
+
+# Where Slurm is not installed and cannot be, the tests say so and are skipped.
+test-slurm: install slurm
+	@command -v slurmctld munged > /dev/null || test "$$(id -u)" != 0 || \
+	  { apt-get -qq update && apt-get -qq install --no-install-recommends slurm-wlm munge; } || true
+	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
 
 test-all: lint test test-slow
 

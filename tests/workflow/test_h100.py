@@ -16,8 +16,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = json.loads((ROOT / "tests" / "data" / "h100_dumps.json").read_text())
-RELEASE = ("sglang==0.5.17", "flashinfer-python==0.6.15.post1")
-KERNELS = "sglang-kernel==0.4.5"  # what SGLang 0.5.17 pins
 
 # Run on the H100 -> model, and what the simulation sees beyond it: those two runs asked for no
 # request on a cached prefix, which alone brings paged prefill and merged attention states.
@@ -29,22 +27,6 @@ RUNS = {
     ),
     "kimi_k2": ("kimi-k2", set()),
 }
-
-
-@pytest.fixture(scope="module")
-def older_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an interpreter with the older pair of releases, over this environment's packages."""
-    folder = tmp_path_factory.mktemp("older")
-    run([sys.executable, "-m", "venv", str(folder)])
-    python = folder / "bin" / "python"
-    [site] = folder.glob("lib/python*/site-packages")
-    shared = next(path for path in sys.path if path.endswith("site-packages"))
-    (site / "shared.pth").write_text(shared)
-    run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", *RELEASE])
-    (folder / "kernels.txt").write_text(KERNELS + "\n")
-    script = [str(python), "scripts/kernel_package.py", str(folder / "kernels.txt")]
-    run([*script, "--site-packages", str(site)])
-    return python
 
 
 def run(command: list[str]) -> None:

@@ -136,7 +136,7 @@ def check_grants(records: list[Record]) -> None:
 def check_outcome(project: Project, code: int, output: str) -> None:
     """The failed config fails the run, says where its log is, and holds up no other."""
     assert code != 0
-    assert "error: this capture fails on purpose" in output
+    assert "the capture failed: this capture fails on purpose" in output
     assert f"logs/capture/{TP4}.log" in output
     tags = {tag for one in project.staged(LLAMA).values() for tag in one["tags"]}
     assert {"tp:1", "tp:8"} <= tags
