@@ -42,6 +42,15 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--op-types", default="", metavar="A,B", help="stage these op_types only; default: all"
     )
+    running = arguments.add_argument_group("running the references")
+    running.add_argument(
+        "--execute", action="store_true", help="quarantine what does not run as declared"
+    )
+    running.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here")
+    running.add_argument("--jobs", type=int, help="references at once (default: processors)")
+    running.add_argument(
+        "--processor-seconds", type=int, metavar="N", help="that each may take (default: 150)"
+    )
     made = arguments.add_argument_group("what the manifest says it was made from")
     made.add_argument("--configs", type=Path, help="folder with the serving configs")
     made.add_argument("--dumps", type=Path, help="folder with the captures")
@@ -55,12 +64,17 @@ def main() -> int:
     options = parser().parse_args()
     from kerneldefs.dataset import provenance
     from kerneldefs.dataset.existing import Dataset
-    from kerneldefs.dataset.stage import load_model, select, write_tree
+    from kerneldefs.dataset.stage import executed, load_model, select, write_tree
+    from kerneldefs.definition.execution.limits import Limits
 
     dataset = Dataset(options.dataset) if options.dataset else None
     found = load_model(options.candidates, options.model)
     op_types = [word for word in options.op_types.split(",") if word]
     selection = select(found, dataset, options.skip_existing, op_types)
+    if options.execute:
+        given = {"jobs": options.jobs, "processor": options.processor_seconds}
+        limits = Limits(**{name: value for name, value in given.items() if value})
+        selection = executed(selection, options.cache, limits)
     made: dict[str, Any] = {}
     if options.cookbook_files:
         made |= provenance.made_by(options.cookbook, options.cookbook_files)

@@ -96,8 +96,9 @@ def test_model_config_is_relative_where_it_can_be(
 
 
 def test_stage_options_say_what_differs_from_the_default(run: workflow.Run) -> None:
-    assert run.stage_options() == []
+    assert run.stage_options() == ["--execute", "--cache", "results/cache/references"]
     settings = {"dataset": "some where", "skip_existing": False, "op_types": "gemm,moe"}
+    settings |= {"execute": False}
     other = workflow.load(LLAMA | settings, may_fetch=False)
     assert other.stage_options() == [
         "--dataset",

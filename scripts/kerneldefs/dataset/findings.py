@@ -10,9 +10,8 @@ from typing import Any
 from kerneldefs.dataset.tree import Entry, fingerprint, read_tree
 from kerneldefs.definition.candidates import DEFINITIONS_FOLDER
 from kerneldefs.definition.checks import ERROR, Finding, Subject, run_checks
-from kerneldefs.definition.execution.gate import require_confined
+from kerneldefs.definition.execution.gate import outcomes_of
 from kerneldefs.definition.execution.limits import Outcome
-from kerneldefs.definition.execution.runner import run_references
 from kerneldefs.errors import KerneldefsError
 
 
@@ -59,12 +58,11 @@ def execute(checked: Iterable[Checked], cache: Path | None = None) -> list[Check
     """Run the references of those that have no errors; a failing one is an error of its file."""
     items = list(checked)
     sound = [item.definition for item in items if not item.errors]
-    outcomes = iter(run_references(sound, cache))
+    outcomes = iter(outcomes_of(sound, cache))
     return [item if item.errors else _executed(item, next(outcomes)) for item in items]
 
 
 def _executed(item: Checked, outcome: Outcome) -> Checked:
-    require_confined(outcome)
     if outcome.passed:
         return item
     finding = Finding("reference", ERROR, f"the reference fails: {outcome.reason}")

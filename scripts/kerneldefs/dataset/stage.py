@@ -22,6 +22,8 @@ from kerneldefs.definition.candidates import (
     load_candidates,
     with_all_tags,
 )
+from kerneldefs.definition.execution.gate import outcomes_of, tagged, why
+from kerneldefs.definition.execution.limits import Limits, Outcome
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import (
     canonical_json,
@@ -40,11 +42,15 @@ COLLISION, CONFLICT = "name-collision", "dataset-conflict"
 
 @dataclasses.dataclass(frozen=True)
 class Staged:
-    """One definition with everything that led to it; `configs` are serving config ids."""
+    """One definition with everything that led to it; `configs` are serving config ids.
+
+    `execution` says how its reference ran; None where it did not.
+    """
 
     definition: dict[str, Any]
     configs: tuple[str, ...]
     repairs: tuple[str, ...]
+    execution: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +69,7 @@ class Staged:
             "op_type": self.definition["op_type"],
             "configs": list(self.configs),
             "repairs": list(self.repairs),
+            **({} if self.execution is None else {"execution": dict(self.execution)}),
         }
 
 
@@ -113,6 +120,34 @@ def select(
             existing.append(_existing(item, match, staged=not skip_existing))
             staged += [] if skip_existing else [item]
     return Selection(tuple(staged), tuple(existing), tuple(filtered), tuple(quarantined))
+
+
+def executed(
+    selection: Selection, cache: Path | None = None, limits: Limits | None = None
+) -> Selection:
+    """Run the references of what is to be staged; what fails is quarantined with the reason.
+
+    One that agreed with an independent implementation is tagged verified.
+    """
+    outcomes = outcomes_of([item.definition for item in selection.staged], cache, limits)
+    kept, lost = [], []
+    for item, outcome in zip(selection.staged, outcomes, strict=True):
+        if outcome.passed:
+            definition = tagged(item.definition, outcome)
+            kept.append(
+                dataclasses.replace(item, definition=definition, execution=_execution(outcome))
+            )
+        else:
+            lost.append(_lost(item, *why(outcome)))
+    return dataclasses.replace(
+        selection, staged=tuple(kept), quarantined=(*selection.quarantined, *lost)
+    )
+
+
+def _execution(outcome: Outcome) -> dict[str, Any]:
+    """What the manifest says of a run: nothing that another run would say otherwise."""
+    against = (outcome.agreement or {}).get("against")
+    return {"verified": outcome.verified, "against": against, "scaled": list(outcome.scaled)}
 
 
 def unite(found: Sequence[tuple[str, Candidate]]) -> tuple[list[Staged], list[dict[str, Any]]]:

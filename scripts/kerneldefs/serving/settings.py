@@ -45,6 +45,7 @@ class Settings:
     method: str
     variants: tuple[str, ...]
     op_types: tuple[str, ...]
+    execute: bool
     skip_existing: bool
     trust_remote_code: bool
     dataset: Path | None

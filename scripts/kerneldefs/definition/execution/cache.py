@@ -32,7 +32,9 @@ def torch_version() -> str:
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        raise KerneldefsError("torch is not installed, so references cannot be run") from None
+        raise KerneldefsError(
+            "torch is not installed, so references cannot be run; go on without running them"
+        ) from None
 
 
 @functools.cache

@@ -20,31 +20,45 @@ def through(
 ) -> tuple[list[Candidate], list[Quarantined]]:
     """Run every candidate's reference; return those that passed, and the others with the reason.
 
-    One that agreed with an independent implementation is tagged verified. Raises KerneldefsError
-    where the machine cannot confine what it does not trust.
+    One that agreed with an independent implementation is tagged verified.
     """
-    outcomes = run_references([candidate.definition for candidate in candidates], cache, limits)
     kept, lost = [], []
+    outcomes = outcomes_of([candidate.definition for candidate in candidates], cache, limits)
     for candidate, outcome in zip(candidates, outcomes, strict=True):
-        require_confined(outcome)
         if outcome.passed:
-            kept.append(dataclasses.replace(candidate, definition=tagged(candidate, outcome)))
+            definition = tagged(candidate.definition, outcome)
+            kept.append(dataclasses.replace(candidate, definition=definition))
         else:
-            cause = f"reference-{outcome.kind}"
-            reason = f"the reference does not run as declared: {outcome.reason}"
-            lost.append(Quarantined(candidate.name, cause, reason, candidate.sources))
+            lost.append(Quarantined(candidate.name, *why(outcome), candidate.sources))
     return kept, lost
 
 
-def require_confined(outcome: Outcome) -> None:
-    """Raise where nothing was run for want of a fence: that says nothing about the reference."""
-    if outcome.kind == "unconfined":
-        raise KerneldefsError(f"{outcome.reason}; go on without running references")
+def outcomes_of(
+    definitions: Sequence[Draft], cache: Path | None = None, limits: Limits | None = None
+) -> list[Outcome]:
+    """Return what became of each definition's reference.
+
+    Raises KerneldefsError where the machine cannot confine what it does not trust: that says
+    nothing about a reference, and nothing was run.
+    """
+    outcomes = run_references(definitions, cache, limits)
+    for outcome in outcomes:
+        if outcome.kind == "unconfined":
+            raise KerneldefsError(f"{outcome.reason}; go on without running references")
+    return outcomes
 
 
-def tagged(candidate: Candidate, outcome: Outcome) -> Draft:
-    """Return the definition, tagged verified if it is; its other tags stay."""
-    tags: Iterable[str] = candidate.definition["tags"]
+def why(outcome: Outcome) -> tuple[str, str]:
+    """Return a quarantine's cause and reason for a reference that failed."""
+    return (
+        f"reference-{outcome.kind}",
+        f"the reference does not run as declared: {outcome.reason}",
+    )
+
+
+def tagged(definition: Draft, outcome: Outcome) -> Draft:
+    """Return a definition, tagged verified if it is; its other tags stay."""
+    tags: Iterable[str] = definition["tags"]
     if outcome.verified:
         tags = {VERIFIED, *tags} - {UNVERIFIED}
-    return {**candidate.definition, "tags": sorted(tags)}
+    return {**definition, "tags": sorted(tags)}

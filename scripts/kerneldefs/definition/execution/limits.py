@@ -18,7 +18,7 @@ def _processors() -> int:
 class Limits:
     """Limits of one reference; how many run at once is the machine's processors by default."""
 
-    memory: int = 5 * 2**30  # bytes beyond what torch has mapped
+    memory: int = 2 * 2**30  # bytes beyond what torch has mapped; 1.4 of them were ever used
     processor: int = 150  # seconds of processor time
     wall: int = 300  # seconds by the clock
     budget: int = BUDGET  # bytes of all inputs and outputs
