@@ -34,15 +34,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="trials at a time")
     parser.add_argument("--archs", default="sm_90,sm_100", metavar="A,B", help="architectures")
     parser.add_argument(
-        "--keep", action="store_true", help="try again only what failed or is new, after a change"
+        "--keep", action="store_true", help="capture again only what failed or is new"
     )
     parser.add_argument("--table-only", action="store_true", help="try nothing, write the table")
     options, settings = parse(parser, DEFAULTS)
     trials = find_trials(settings, options.archs.split(","))
     total = len(trials.trials)
     if not options.table_only:
-        stamp = digest([code_digest("capture"), code_digest("normalise"), installed_versions()])
-        done = run_trials(trials.trials, settings.results, stamp, options.jobs, keep=options.keep)
+        stamps = (digest([code_digest("capture"), installed_versions()]), code_digest("normalise"))
+        done = run_trials(trials.trials, settings.results, stamps, options.jobs, keep=options.keep)
         for count, (trial, outcome) in enumerate(done, 1):
             words = outcome.reason or f"{sum(outcome.definitions.values())} definitions"
             where = f"{trial.repo_id} {trial.config.id}"

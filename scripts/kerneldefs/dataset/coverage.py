@@ -63,8 +63,8 @@ class Trial:
         backend = self.config.attention_backend or AUTO_BACKEND
         return results / model / f"{self.config.arch}-{self.served}-{backend}"
 
-    def digest(self, stamp: str) -> str:
-        """Return a digest of what the outcome hangs on; `stamp` is that of code and releases."""
+    def key(self, stamp: str) -> str:
+        """Return a digest of what a stage's outcome hangs on; `stamp` is of code and releases."""
         what = {k: v for k, v in self.config.to_json().items() if k not in _NAMES}
         return digest([stamp, what])[:16]
 
@@ -75,9 +75,11 @@ class Outcome:
 
     `status` is "captured", "refused" (SGLang will not serve the model this way) or "failed".
     `definitions` counts the clean ones by op_type; `reason` is "" for a capture with definitions.
+    `captured_by` and `normalised_by` say which code and releases made it.
     """
 
-    key: str
+    captured_by: str
+    normalised_by: str
     status: str
     reason: str
     definitions: dict[str, int]
@@ -169,36 +171,48 @@ def outcome_of(trial: Trial, results: Path) -> Outcome | None:
 
 
 def run_trials(
-    trials: Iterable[Trial], results: Path, stamp: str, jobs: int, *, keep: bool = False
+    trials: Iterable[Trial],
+    results: Path,
+    stamps: tuple[str, str],
+    jobs: int,
+    *,
+    keep: bool = False,
 ) -> Iterator[tuple[Trial, Outcome]]:
-    """Try what has no outcome of this code and these releases, as `stamp` tells; yield each.
+    """Try what has no outcome of this code and these releases; yield each that is tried.
 
-    `jobs` trials run at a time. With `keep`, what ended well stays whatever it was made with.
+    `stamps` are digests of the code and releases that capturing and normalising hang on. `jobs`
+    trials run at a time. With `keep`, captures that ended well stay, whatever code made them.
     """
     os.environ[worker.OWNER] = worker.owner_here()
     todo = {}
     for trial in trials:
-        key = trial.digest(stamp)
         old = outcome_of(trial, results)
-        if old is None or (old.key != key and not (keep and old.status != FAILED)):
-            todo[trial.folder(results)] = (trial, key)
+        captured_by, normalised_by = trial.key(stamps[0]), trial.key(stamps[1])
+        if old is not None and old.status != FAILED and keep:
+            captured_by = old.captured_by
+        if old is None or (old.captured_by, old.normalised_by) != (captured_by, normalised_by):
+            todo[trial.folder(results)] = (trial, captured_by, normalised_by)
     with ThreadPoolExecutor(jobs) as pool:
-        done = pool.map(lambda pair: _attempt(pair[0], results, pair[1]), todo.values())
-        yield from zip((trial for trial, _ in todo.values()), done, strict=True)
+        done = pool.map(lambda asked: _attempt(results, *asked), todo.values())
+        yield from zip((trial for trial, _, _ in todo.values()), done, strict=True)
 
 
-def _attempt(trial: Trial, results: Path, key: str) -> Outcome:
-    """Capture and normalise one config, and keep what it came to."""
+def _attempt(results: Path, trial: Trial, captured_by: str, normalised_by: str) -> Outcome:
+    """Capture one config, where that is not done yet, normalise it, and keep what it came to."""
     folder = trial.folder(results)
-    shutil.rmtree(folder, ignore_errors=True)
+    old = outcome_of(trial, results)
     config, dump, candidates = folder / "config.json", folder / "dump", folder / "candidates"
-    write_json(config, trial.config.to_json())
     model = ["--model-config", str(trial.model_config)]
-    failure = _command(folder, "capture.py", str(config), *model, "--out", str(dump))
+    failure = ""
+    if old is None or old.captured_by != captured_by or old.status == FAILED:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(config, trial.config.to_json())
+        failure = _command(folder, "capture.py", str(config), *model, "--out", str(dump))
     if not failure:
         words = [str(config), str(dump), *model, "--out", str(candidates)]
         failure = _command(folder, "normalise.py", *words)
-    outcome = Outcome(key, FAILED, failure, {}, 0, {}) if failure else _read(key, candidates, dump)
+    made = (captured_by, normalised_by)
+    outcome = Outcome(*made, FAILED, failure, {}, 0, {}) if failure else _read(made, folder)
     write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
     return outcome
 
@@ -215,13 +229,13 @@ def _command(folder: Path, script: str, *arguments: str) -> str:
     return f"{script}: {last_error(log)}" if done.returncode else ""
 
 
-def _read(key: str, candidates: Path, dump: Path) -> Outcome:
-    index = read_json(candidates / INDEX_FILE)
+def _read(made: tuple[str, str], folder: Path) -> Outcome:
+    index = read_json(folder / "candidates" / INDEX_FILE)
     found = [one["op_type"] for one in index["definitions"].values()]
-    lost = read_json(candidates / QUARANTINE_FILE)
+    lost = read_json(folder / "candidates" / QUARANTINE_FILE)
     status, reason = index["capture"]["status"], index["capture"]["reason"]
     if status == CAPTURED and not found:
         causes = ", ".join(sorted({item["cause"] for item in lost}))
         status, reason = FAILED, f"nothing but quarantined definitions ({causes})"
-    versions = read_json(dump / CAPTURE_FILE).get("versions", {})
-    return Outcome(key, status, reason, counted(found), len(lost), versions)
+    versions = read_json(folder / "dump" / CAPTURE_FILE).get("versions", {})
+    return Outcome(*made, status, reason, counted(found), len(lost), versions)

@@ -13,6 +13,7 @@ from kerneldefs.serving.settings import Settings
 from serving.make import MOE, entry, model, write_cookbook, write_model
 
 ARCHS = ("sm_90", "sm_100")
+NOW, LATER = ("now", "now"), ("later", "later")
 # Stand in for the two commands: what happens is in the name of the serving config.
 CAPTURE = """
 import json, pathlib, sys
@@ -32,7 +33,7 @@ NORMALISE = """
 import json, pathlib, sys
 summary = json.loads((pathlib.Path(sys.argv[2]) / "capture.json").read_text())
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
-out.mkdir()
+out.mkdir(exist_ok=True)
 names = {"a": "gemm", "b": "gemm", "c": "rmsnorm"} if summary["status"] == "captured" else {}
 definitions = {name: {"op_type": op_type} for name, op_type in names.items()}
 (out / "index.json").write_text(json.dumps({"capture": summary, "definitions": definitions}))
@@ -120,7 +121,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_outcomes_are_told_apart_and_kept(settings: Settings, commands: Path) -> None:
     trials = find_trials(settings, ARCHS).trials
     done = {
-        (t.config.arch, t.config.tp): o for t, o in run_trials(trials, settings.results, "now", 2)
+        (t.config.arch, t.config.tp): o for t, o in run_trials(trials, settings.results, NOW, 2)
     }
     captured, refused, failed = (done[key] for key in (("sm_90", 1), ("sm_100", 1), ("sm_90", 8)))
     assert (captured.status, captured.reason) == ("captured", "")
@@ -129,30 +130,45 @@ def test_outcomes_are_told_apart_and_kept(settings: Settings, commands: Path) ->
     assert (refused.status, refused.reason) == ("refused", "SGLang: no")
     assert (failed.status, failed.reason) == ("failed", "capture.py: there is no such kernel")
     assert all(outcome_of(trial, settings.results) is not None for trial in trials)
-    assert not list(run_trials(trials, settings.results, "now", 2))
+    assert not list(run_trials(trials, settings.results, NOW, 2))
 
 
 def test_a_change_of_code_tries_again_what_it_may_not_keep(
     settings: Settings, commands: Path
 ) -> None:
     trials = find_trials(settings, ["sm_90"]).trials
-    first = list(run_trials(trials, settings.results, "now", 1))
-    again = list(run_trials(trials, settings.results, "later", 1, keep=True))
-    assert {outcome.status for _, outcome in again} == {"failed"}
-    assert len(list(run_trials(trials, settings.results, "later", 1))) == len(first) - len(again)
+    first = list(run_trials(trials, settings.results, NOW, 1))
+    good = [trial for trial, outcome in first if outcome.status == "captured"]
+    assert 0 < len(good) < len(first)
+
+    def captured() -> int:
+        logs = [trial.folder(settings.results) / "capture.py.log" for trial, _ in first]
+        times = {log: log.stat().st_mtime_ns for log in logs}
+        new = sum(times[log] != before.get(log) for log in logs)
+        before.update(times)
+        return new
+
+    before: dict[Path, int] = {}
+    captured()
+    again = list(run_trials(trials, settings.results, ("now", "later"), 1))
+    assert (len(again), captured()) == (len(first), len(first) - len(good))  # normalised anew
+    kept = list(run_trials(trials, settings.results, LATER, 1, keep=True))
+    assert (len(kept), captured()) == (len(first) - len(good), len(first) - len(good))
+    list(run_trials(trials, settings.results, LATER, 1))
+    assert captured() == len(good)
 
 
 def test_a_capture_without_definitions_is_a_failure(settings: Settings, commands: Path) -> None:
     (commands / "normalise.py").write_text(NORMALISE.replace('== "captured"', '== "never"'))
     trials = find_trials(dataclasses.replace(settings, model=("base",)), ["sm_90"]).trials
-    ((_, outcome),) = list(run_trials(trials[:1], settings.results, "now", 1))
+    ((_, outcome),) = list(run_trials(trials[:1], settings.results, NOW, 1))
     reason = "nothing but quarantined definitions (some-cause)"
     assert (outcome.status, outcome.reason) == ("failed", reason)
 
 
 def test_the_table_shows_every_trial_and_every_reason(settings: Settings, commands: Path) -> None:
     found = find_trials(settings, ARCHS)
-    list(run_trials(found.trials, settings.results, "now", 2))
+    list(run_trials(found.trials, settings.results, NOW, 2))
     outcomes = {
         place: outcome
         for place, trial in enumerate(found.trials)
@@ -178,12 +194,12 @@ def test_the_table_shows_every_trial_and_every_reason(settings: Settings, comman
 
 def test_outcomes_of_another_form_are_made_again(settings: Settings, commands: Path) -> None:
     trials = find_trials(dataclasses.replace(settings, model=("base",)), ["sm_90"]).trials[:1]
-    list(run_trials(trials, settings.results, "now", 1))
+    list(run_trials(trials, settings.results, NOW, 1))
     path = trials[0].folder(settings.results) / "outcome.json"
-    for text in ("{}", "[", path.read_text().replace('"key"', '"kee"')):
+    for text in ("{}", "[", path.read_text().replace('"reason"', '"why"')):
         path.write_text(text)
         assert outcome_of(trials[0], settings.results) is None
-        assert len(list(run_trials(trials, settings.results, "now", 1))) == 1
+        assert len(list(run_trials(trials, settings.results, NOW, 1))) == 1
 
 
 def test_siblings_are_repositories_that_borrow_from_no_borrower() -> None:
