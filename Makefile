@@ -2,6 +2,7 @@
 # make test     install, then run the tests
 # make lint     every static check
 # make test-all lint, tests and the slow matrices
+# make browser     install a Chromium where that is possible, for the tests of the report page
 # make test-slurm  install Slurm where that is possible, and run the workflow under it
 #
 # make run MODEL=llama-3.1-8b CONFIG="tp_list=1,2"   any key of config/config.yaml
@@ -25,7 +26,7 @@ LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kern
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: run install slurm test test-slow test-slurm test-all lint format
+.PHONY: run install slurm test test-slow test-slurm test-all browser lint format
 
 run: .venv/base.stamp
 	$(BIN)/snakemake --cores $(CORES) --config model=$(MODEL) $(CONFIG)
@@ -64,6 +65,11 @@ test-slurm: install slurm
 	@command -v slurmctld munged > /dev/null || test "$$(id -u)" != 0 || \
 	  { apt-get -qq update && apt-get -qq install --no-install-recommends slurm-wlm munge; } || true
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
+
+# A Chromium for the tests of the report page; without one they say so and are skipped.
+browser:
+	@command -v chromium > /dev/null || test "$$(id -u)" != 0 || \
+	  { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; } || true
 
 test-all: lint test test-slow
 
