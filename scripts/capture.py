@@ -24,22 +24,36 @@ def parser() -> argparse.ArgumentParser:
         "--model-config", type=Path, required=True, help="directory with the model's config.json"
     )
     arguments.add_argument("--out", type=Path, required=True, help="capture directory to write")
-    arguments.add_argument("--backend", default="simulate", help="simulate (default)")
+    arguments.add_argument(
+        "--backend", default="simulate", help="simulate (default), or engine: this machine's GPUs"
+    )
+    engine = arguments.add_argument_group("engine only")
+    engine.add_argument(
+        "--load-format", default="dummy", help="dummy (default), or auto: the model's own weights"
+    )
+    engine.add_argument(
+        "--limit", type=float, default=1800.0, help="seconds after which an engine is ended (1800)"
+    )
+    engine.add_argument(
+        "--layers", type=int, help="leading layers to serve; default: those that differ"
+    )
     return arguments
 
 
 def main() -> int:
     """Capture, in this architecture's worker where the environment names an owner for one."""
     options = parser().parse_args()
-    from kerneldefs.capture.run import capture_file
+    from kerneldefs.capture.run import EngineOptions, capture_file
     from kerneldefs.capture.worker import run_in_worker
     from kerneldefs.serving.config import ServingConfig
 
     arguments = [str(options.config), str(options.model_config), str(options.out), options.backend]
-    code = None
     if options.backend == "simulate":
         code = run_in_worker(ServingConfig.load(options.config).arch, arguments)
-    return capture_file(*arguments) if code is None else code
+        if code is not None:
+            return code
+    engine = EngineOptions(options.load_format, options.limit, options.layers)
+    return capture_file(*arguments, engine)
 
 
 if __name__ == "__main__":

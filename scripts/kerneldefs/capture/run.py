@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import kerneldefs
+from kerneldefs.capture import refusal
+from kerneldefs.capture.engine import backend as engine
+from kerneldefs.capture.engine.backend import EngineOptions
 from kerneldefs.capture.record import CAPTURE_FILE, DUMP_FOLDER
 from kerneldefs.capture.versions import installed_versions
 from kerneldefs.errors import KerneldefsError
@@ -16,38 +19,54 @@ from kerneldefs.files import replaced_directory, write_json
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import materialise
 
-# How SGLang says that it will not serve a model this way: raised in its own code, with a sentence,
-# or in the library's that it reads a config.json with.
-_REFUSALS = (ValueError, AssertionError, NotImplementedError)
-_REFUSERS = {"sglang": "SGLang", "transformers": "transformers"}
+SIMULATE = "simulate"
+ENGINE = "engine"
+BACKENDS = (SIMULATE, ENGINE)
 
 
-def capture_file(config_file: str, model_config: str, out: str, backend: str) -> int:
+def capture_file(
+    config_file: str,
+    model_config: str,
+    out: str,
+    backend: str,
+    options: EngineOptions | None = None,
+) -> int:
     """Capture the config in a file and say how it went; 0 for a capture and for a refusal."""
     config = ServingConfig.load(Path(config_file))
-    summary = capture(config, Path(model_config), Path(out), backend)
+    summary = capture(config, Path(model_config), Path(out), backend, options)
     print(f"{config.id}: {summary['status']} {summary['reason']}".strip(), flush=True)
     return 0
 
 
-def capture(config: ServingConfig, model_config: Path, out: Path, backend: str) -> dict[str, Any]:
+def capture(
+    config: ServingConfig,
+    model_config: Path,
+    out: Path,
+    backend: str,
+    options: EngineOptions | None = None,
+) -> dict[str, Any]:
     """Capture `config` into the directory `out`, whole or not at all; returns capture.json's data.
 
     `model_config` is a directory with the model's config.json. When SGLang refuses to serve the
     model this way the directory holds capture.json alone, with status "refused" and its reason; any
     other failure is an error.
     """
-    if backend != "simulate":
+    if backend not in BACKENDS:
         raise KerneldefsError(
-            f"capture backend {backend!r} is not available; use `simulate`, which needs no GPU"
+            f"capture backend {backend!r} is not known; use one of {', '.join(BACKENDS)}"
         )
     with replaced_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         model.mkdir()
         materialise(model_config, model, config.trust_remote_code)
-        summary = _simulate(config, model, folder)
+        if backend == SIMULATE:
+            summary = _simulate(config, model, folder)
+        else:
+            summary = engine.capture(config, model, folder, out, options or EngineOptions())
+        _check(config, summary, folder)
         summary |= {
             "backend": backend,
+            "config": config.to_json(),
             "kerneldefs": kerneldefs.__version__,
             "versions": installed_versions(),
         }
@@ -60,35 +79,23 @@ def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any
 
     try:
         found = session.capture(config, model, folder)
-    except _REFUSALS as error:
-        refuser = _refuser(error)
+    except refusal.REFUSALS as error:
+        raised = refusal.described(error)
+        refuser = refusal.refuser_of(raised["type"], raised["files"])
         if refuser is None:
             raise
         traceback.print_exc()
-        shutil.rmtree(folder / "rank0")  # what was seen before the refusal is no capture
-        return {"status": "refused", "reason": f"{refuser}: {_sentence(error)}"}
-    if not any((folder / "rank0" / DUMP_FOLDER).glob("*.json")):
-        raise KerneldefsError(
-            f"{config.id}: FlashInfer dumped nothing: SGLang's {found['attention_backend']} and "
-            "its samplers called no FlashInfer API that has a trace template; see the capture's log"
-        )
+        return {"status": "refused", "reason": f"{refuser}: {refusal.sentence_of(raised)}"}
     return {"status": "captured", "reason": "", **found}
 
 
-def _sentence(error: BaseException) -> str:
-    """What an error says, in one line; a bare assertion says what it asserts and where."""
-    text = " ".join(str(error).split("\n\n")[0].split())  # advice follows after an empty line
-    if text:
-        return text
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-
-
-def _refuser(error: BaseException) -> str | None:
-    """Whose own code raised the error: the engine's, or the library's that reads its configs.
-
-    None for an error from somewhere below them, which is a failure of the capture.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    parts = Path(frames[-1].filename).parts if frames else ()
-    return next((name for folder, name in _REFUSERS.items() if folder in parts), None)
+def _check(config: ServingConfig, summary: dict[str, Any], folder: Path) -> None:
+    """Empty the folder of a refused capture; one that dumped nothing is an error."""
+    if summary["status"] == "refused":  # what was seen before the refusal is no capture
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif not any(folder.glob(f"rank*/{DUMP_FOLDER}/*.json")):
+        raise KerneldefsError(
+            f"{config.id}: FlashInfer dumped nothing: SGLang's {summary['attention_backend']} and "
+            "its samplers called no FlashInfer API that has a trace template; see the capture's log"
+        )

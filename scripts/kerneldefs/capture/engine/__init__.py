@@ -1,0 +1,1 @@
+"""A capture on real GPUs: SGLang's own Engine, watched in every scheduler process."""
