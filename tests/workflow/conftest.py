@@ -38,6 +38,7 @@ OLDER_PYTHON = "KERNELDEFS_OLDER_PYTHON"  # an interpreter that has them already
 FAKE_CAPTURE = """
 import argparse, json, shutil, sys
 from pathlib import Path
+from kerneldefs.files import replaced_directory
 
 RECORDED = Path({recorded!r})
 parser = argparse.ArgumentParser()
@@ -49,7 +50,9 @@ name = json.loads(options.config.read_text())["id"]
 if name in Path("FAIL").read_text().split():
     sys.exit("error: this capture fails on purpose")
 found = RECORDED / name
-shutil.copytree(found if found.exists() else min(RECORDED.iterdir()), options.out)
+with replaced_directory(Path(options.out)) as folder:
+    source = found if found.exists() else min(RECORDED.iterdir())
+    shutil.copytree(source, folder, dirs_exist_ok=True)
 print(name + ": captured")
 """
 
