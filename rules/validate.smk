@@ -38,6 +38,7 @@ rule validate:
         " --configs {params.folder:q}/configs"
         " --dumps {params.folder:q}/dumps"
         " --candidates {params.folder:q}/candidates"
+        " --derived {params.folder:q}/derived"
         " --only {params.only:q}"
         " --report-json {output.json:q}"
         " --report-txt {output.text:q}"

@@ -14,9 +14,10 @@ from pathlib import Path
 from kerneldefs.files import remove_abandoned
 
 # Folders of a model's results with a file or directory per config.
-PER_CONFIG = ("configs", "dumps", "candidates")
-_OF_JOBS = ("logs/expand", "logs/capture", "logs/normalise")
-_OF_BENCHMARKS = ("benchmarks/expand", "benchmarks/capture", "benchmarks/normalise")
+PER_CONFIG = ("configs", "dumps", "candidates", "derived")
+_STAGES = ("expand", "capture", "normalise", "derive")
+_OF_JOBS = tuple(f"logs/{stage}" for stage in _STAGES)
+_OF_BENCHMARKS = tuple(f"benchmarks/{stage}" for stage in _STAGES)
 
 
 def left_over(folder: Path, keep: Collection[str]) -> list[str]:

@@ -16,7 +16,7 @@ NAME = "mla_paged/mla_paged_decode_h8_ckv512_kpe64_ps1.json"
 
 def chain(configs: int, first: str = "expand") -> dict[str, int]:
     """Return the jobs of so many configs, from a stage onward."""
-    stages = ["expand", "capture", "normalise"]
+    stages = ["expand", "capture", "normalise", "derive"]
     return dict.fromkeys(stages[stages.index(first) :], configs) | PUBLISH
 
 
@@ -77,7 +77,12 @@ def test_deleted_dump_reruns_that_capture(quick: Project) -> None:
 
 def test_deleted_candidates_are_made_again(quick: Project) -> None:
     shutil.rmtree(quick.path("candidates/h200-tp8-fp8-auto"))
-    assert done(quick) == chain(1, "normalise")
+    assert done(quick) == {"normalise": 1} | PUBLISH
+
+
+def test_deleted_derived_definitions_are_made_again(quick: Project) -> None:
+    shutil.rmtree(quick.path("derived/h200-tp8-fp8-auto"))
+    assert done(quick) == {"derive": 1} | PUBLISH
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,7 @@ def test_deleted_candidates_are_made_again(quick: Project) -> None:
     [
         ("scripts/kerneldefs/capture/probe.py", chain(12, "capture")),
         ("scripts/kerneldefs/definition/naming.py", chain(12, "normalise")),
+        ("scripts/kerneldefs/derive/families/moe.py", chain(12, "derive")),
         ("scripts/kerneldefs/dataset/tree.py", PUBLISH),
         ("scripts/validate.py", {"validate": 1, "check": 1}),
     ],
@@ -104,7 +110,7 @@ def test_upgraded_package_reruns_the_captures(
     name = package.replace("_", "-")
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n")
     monkeypatch.setenv("PYTHONPATH", str(info.parent))
-    assert quick.run("-n").jobs == chain(12, "capture")
+    assert quick.run("-n").jobs == chain(12, "capture") | {"templates": 1}
 
 
 def test_changed_dataset_restages(quick: Project, tmp_path: Path) -> None:

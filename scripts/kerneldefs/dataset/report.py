@@ -9,6 +9,7 @@ from typing import Any
 
 from kerneldefs.capture.record import CAPTURE_FILE
 from kerneldefs.dataset.changes import CHANGES_FILE
+from kerneldefs.dataset.derived import joined_indexes, joined_lists
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
@@ -39,6 +40,7 @@ class Inputs:
     definitions: Path
     manifest: Path | None = None
     candidates: Path | None = None  # a folder with one directory per config
+    derived: Path | None = None  # the same, of what was derived
     configs: Path | None = None  # a folder with one JSON per config
     dumps: Path | None = None  # a folder with one capture directory per config
     dropped: Path | None = None
@@ -49,9 +51,14 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
     """Return the report as JSON data; `ok` is false where there is an error."""
     checked = check_tree(inputs.definitions) if checked is None else checked
     manifest = read_json(inputs.manifest) if inputs.manifest else {}
-    candidates = _per_config(inputs.candidates, INDEX_FILE)
+    candidates = joined_indexes(
+        _per_config(inputs.candidates, INDEX_FILE), _per_config(inputs.derived, INDEX_FILE)
+    )
     captures = _per_config(inputs.dumps, CAPTURE_FILE)
-    quarantines = _per_config(inputs.candidates, QUARANTINE_FILE)
+    quarantines = joined_lists(
+        _per_config(inputs.candidates, QUARANTINE_FILE),
+        _per_config(inputs.derived, QUARANTINE_FILE),
+    )
     configs = _configs(inputs.configs)
     left_over = _leave(inputs.only, configs, captures, candidates, quarantines)
     report: dict[str, Any] = {

@@ -250,7 +250,7 @@ def _not_definitions(calls: list[KernelCall]) -> list[dict[str, Any]]:
 
 def _why_not(op: str) -> str:
     if not op.startswith("flashinfer."):
-        return "not a FlashInfer function"
+        return "seen beside FlashInfer; definitions of it are derived, with method auto or derive"
     if op.rsplit(".", 1)[-1] in ("plan", "begin_forward"):
         return "plans a run() and computes nothing itself"
     return "FlashInfer has no trace template for it"

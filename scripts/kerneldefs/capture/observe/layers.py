@@ -280,6 +280,8 @@ def fused_moe(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> I
     return experts.read(layer, arguments, notes.get("topk"))
 
 
+# Methods of a quantization method that multiply with a layer's weight.
+PRODUCTS = ("apply", "apply_with_addend", "apply_into")
 _FUSED = ("forward_cuda", "forward_native")
 _NORM = (*_FUSED, "forward_with_allreduce_fusion", "forward_with_per_tensor_quant_fusion")
 _LAYERS = "sglang.srt.layers"

@@ -63,7 +63,8 @@ class Observer:
         for module in model.modules():
             method = getattr(module, "quant_method", None)
             if method is not None and _multiplies(module):
-                self._hook(_definer(type(method), "apply"), "apply", layers.linear)
+                for name in layers.PRODUCTS:
+                    self._hook(_definer(type(method), name), name, layers.linear)
 
     def _hook_class(self, cls: type, hook: layers.Hook) -> None:
         for name in hook.methods:

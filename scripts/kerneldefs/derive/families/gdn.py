@@ -8,6 +8,7 @@ from typing import Any
 
 from kerneldefs.capture.observe.ops import LINEAR_ATTENTION
 from kerneldefs.capture.record import KernelCall
+from kerneldefs.definition.own import OwnTemplate
 from kerneldefs.derive.equivalent import (
     BF16,
     F32,
@@ -23,6 +24,44 @@ from kerneldefs.derive.equivalent import (
     fact,
 )
 
+_HEADS = "Number of {} heads on one rank."
+_STATE = ("num_seqs", "num_v_heads", "head_size", "head_size")
+PREFILL = OwnTemplate(
+    op_type="gdn",
+    name_prefix="gdn_prefill",
+    description=(
+        "Gated delta rule over whole sequences, with the computation of its gates, which "
+        "FlashInfer's function takes ready made. States are [value, key]."
+    ),
+    tags=("stage:prefill", "status:unverified"),
+    axes={
+        "total_seq_len": (None, "Number of tokens of all sequences."),
+        "num_seqs": (None, "Number of sequences."),
+        "len_cu_seqlens": (None, "Number of sequences + 1."),
+        "num_q_heads": ("qk", _HEADS.format("query")),
+        "num_k_heads": ("", _HEADS.format("key")),
+        "num_v_heads": ("v", _HEADS.format("value")),
+        "head_size": ("d", "Head dimension."),
+    },
+    inputs={
+        "q": (("total_seq_len", "num_q_heads", "head_size"), "Queries, normalised."),
+        "k": (("total_seq_len", "num_k_heads", "head_size"), "Keys, normalised."),
+        "v": (("total_seq_len", "num_v_heads", "head_size"), "Values."),
+        "state": (_STATE, "State before each sequence."),
+        "A_log": (("num_v_heads",), "Logarithm of the decay's rate."),
+        "a": (("total_seq_len", "num_v_heads"), "Decay before its bias."),
+        "dt_bias": (("num_v_heads",), "Bias of the decay."),
+        "b": (("total_seq_len", "num_v_heads"), "Update gate before the sigmoid."),
+        "cu_seqlens": (("len_cu_seqlens",), "Where each sequence starts, and the end."),
+        "scale": (None, "Factor of the queries."),
+    },
+    outputs={
+        "output": (("total_seq_len", "num_v_heads", "head_size"), None, "Output."),
+        "new_state": (_STATE, "float32", "State after each sequence."),
+    },
+    constraints=("len_cu_seqlens == num_seqs + 1", "total_seq_len == cu_seqlens[-1].item()"),
+    reference="gdn_prefill",
+)
 _DRAFTED = 4  # tokens a request, where several are verified at once
 
 
@@ -66,14 +105,17 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         prefix="gdn_prefill",
         tensors={
             **rows(TOKENS),
-            "initial_state": state,
+            "state": state,
             **fixed,
-            "g": gate,
-            "beta": gate,
+            "a": gate,
+            "b": gate,
             "cu_seqlens": fact(I64, REQUESTS + 1),
         },
         scalars=scalars,
         outputs=(fact(BF16, TOKENS, v, dim), state),
+        own=PREFILL,
+        main="q",
+        template=False,
         routed=True,
     )
     if MTP in options.variants:

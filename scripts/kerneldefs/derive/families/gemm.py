@@ -48,6 +48,33 @@ GEMM_BIAS = dataclasses.replace(
 )
 
 
+GEMM_FP8_BLOCK = OwnTemplate(
+    op_type="gemm_fp8",
+    name_prefix="gemm_fp8_nt_groupwise",
+    description=(
+        "Matrix product C = A @ B.T in FP8, with a scale for each 128 numbers of a row of A and "
+        "for each 128 x 128 numbers of B."
+    ),
+    tags=("quantization:fp8", "status:unverified"),
+    axes={
+        "M": (None, "Number of tokens."),
+        "N": ("n", "Output features on one rank."),
+        "K": ("k", "Input features on one rank."),
+        "num_n_blocks": ("", "Blocks of 128 output features."),
+        "num_k_blocks": ("", "Blocks of 128 input features."),
+    },
+    inputs={
+        "a": (("M", "K"), "Activations."),
+        "b": (("N", "K"), "Weight."),
+        "a_scale": (("M", "num_k_blocks"), "Scales of the activations."),
+        "b_scale": (("num_n_blocks", "num_k_blocks"), "Scales of the weight."),
+    },
+    outputs={"out": (("M", "N"), None, "Product.")},
+    constraints=(),
+    reference="gemm_fp8_block",
+)
+
+
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     weight, x = tensor_of(call, "weight"), tensor_of(call, "x")
     n, k = weight.shape
@@ -126,12 +153,9 @@ def _fp8_block(n: int, k: int, blocks: tuple[object, object], output: str) -> Eq
             "a_scale": fact(F32, TOKENS, k // BLOCK),
             "b_scale": fact(F32, -(-n // BLOCK), k // BLOCK),
         },
-        scalars={
-            "scale_granularity_mnk#0": 1,
-            "scale_granularity_mnk#1": BLOCK,
-            "scale_granularity_mnk#2": BLOCK,
-        },
         outputs=(fact(output, TOKENS, n),),
+        own=dataclasses.replace(GEMM_FP8_BLOCK, constants={"OUTPUT": output}),
+        main="a",
         routed=True,
     )
 

@@ -247,6 +247,10 @@ def _fp8_block(experts: Experts, call: KernelCall) -> Equivalent:
 
 
 def _fp8_tensor(experts: Experts, call: KernelCall) -> Equivalent:
+    if experts.routing != "default" or experts.bias or experts.scaling != 1.0:
+        raise Underivable(
+            "moe-routing", f"{call.layer}: FP8 per tensor has the default routing only"
+        )
     e, h, i = experts.local, experts.hidden, experts.width
     return Equivalent(
         name=f"trtllm_fp8_per_tensor_scale_moe_topk{experts.top_k}_e{e}_h{h}_i{i}",
@@ -286,9 +290,6 @@ def _nvfp4(experts: Experts, call: KernelCall) -> Equivalent:
             "gemm1_weights_scale": fact(FP8, e, rows, h // 16),
             "gemm2_weights": fact(U8, e, h, i // 2),
             "gemm2_weights_scale": fact(FP8, e, h, i // 16),
-            "output1_scale_scalar": fact(F32, e),
-            "output1_scale_gate_scalar": fact(F32, e),
-            "output2_scale_scalar": fact(F32, e),
         },
         scalars={**experts.common(), "activation_type": _SWIGLU},
         outputs=(fact(BF16, TOKENS, h),),

@@ -153,7 +153,8 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
     deepseek = data.get("topk_method") == "noaux_tc" or data.get("scoring_func") == "sigmoid"
     output = "float32" if deepseek else subject.dtype
     yield linear(subject, "mlp.gate", moe.experts, moe.hidden, scheme="none", output=output)
-    routing = "ds" if deepseek else "renormalize"
+    naive = subject.kind.startswith(("qwen3_next", "qwen3_5"))
+    routing = "ds" if deepseek else "renormalize_naive" if naive else "renormalize"
     if not deepseek and data.get("norm_topk_prob") is False:
         routing = "default"
     tensors = {"hidden_states": contiguous((TOKENS, moe.hidden), subject.dtype)}
