@@ -1,11 +1,9 @@
-"""What a dataset has already: by name or by a known alias, and by structure."""
+"""What a dataset has already: under the same name, or under any name with the same signature."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,35 +11,22 @@ from typing import Any
 from kerneldefs.dataset.tree import read_entry
 from kerneldefs.definition.candidates import difference
 from kerneldefs.definition.draft import Quarantine
+from kerneldefs.definition.signature import names_of, signature
 from kerneldefs.definition.source import constants
 from kerneldefs.definition.variants import EPSILON
 from kerneldefs.errors import KerneldefsError
 
-ALIASES = Path(__file__).with_name("aliases.json")
-
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A definition of the dataset that has a candidate's name or an alias of it.
+    """A definition of the dataset that is a candidate's kernel, or has its name.
 
-    `differences` are the places where structure or epsilon differ; none means the same kernel.
+    `differences` are the places where structure or epsilon differ, if it only has the name.
     """
 
     path: str
     name: str
     differences: tuple[str, ...]
-
-
-@functools.cache
-def _aliases() -> list[tuple[re.Pattern[str], str]]:
-    rows = json.loads(ALIASES.read_text(encoding="utf-8"))
-    return [(re.compile(row["name"]), row["alias"]) for row in rows]
-
-
-def names_of(name: str) -> list[str]:
-    """Return a definition's name and the names that a dataset may have it under."""
-    matched = [(pattern.fullmatch(name), alias) for pattern, alias in _aliases()]
-    return [name, *(match.expand(alias) for match, alias in matched if match)]
 
 
 class Dataset:
@@ -61,29 +46,47 @@ class Dataset:
     def find(self, definition: Mapping[str, Any]) -> Match | None:
         """Return the dataset's definition of the same kernel, else one that bears its name.
 
-        A definition that only has an alias of the name and differs is another kernel.
+        The same kernel has the same signature, under this name, an alias or any other.
         """
-        own_name: Match | None = None
-        for name in names_of(definition["name"]):
-            for path in self._paths.get(name, []):
-                match = self._match(path, definition)
-                if not match.differences:
-                    return match
-                if name == definition["name"]:
-                    own_name = own_name or match
-        return own_name
+        wanted = signature(dict(definition))
+        same_name = self._paths.get(definition["name"], [])
+        for path in same_name:
+            if self._signature(path) == wanted:
+                return self._match(path, [])
+        for path in self._paths_by_signature.get(wanted, []):
+            return self._match(path, [])
+        for path in same_name:
+            return self._match(path, self._differences(path, definition))
+        return None
 
     def named(self, name: str) -> str | None:
         """Return the name that the dataset has a definition under: this one or an alias of it."""
         return next((known for known in names_of(name) if known in self._paths), None)
 
-    def _match(self, path: Path, definition: Mapping[str, Any]) -> Match:
+    @functools.cached_property
+    def _paths_by_signature(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path in sorted(path for paths in self._paths.values() for path in paths):
+            text = self._signature(path)
+            if text is not None:
+                found.setdefault(text, []).append(path)
+        return found
+
+    def _signature(self, path: Path) -> str | None:
+        """Return a file's signature; None for one that is no definition."""
+        try:
+            return signature(read_entry(self._folder, path).content)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    def _match(self, path: Path, differences: Iterable[str]) -> Match:
+        return Match(path.relative_to(self._folder).as_posix(), path.stem, tuple(differences))
+
+    def _differences(self, path: Path, definition: Mapping[str, Any]) -> list[str]:
         entry = read_entry(self._folder, path)
         if entry.problem is not None or not isinstance(entry.content, dict):
-            found = [entry.problem or "not an object"]
-        else:
-            found = differences(entry.content, definition)
-        return Match(entry.path, path.stem, tuple(found))
+            return [entry.problem or "not an object"]
+        return differences(entry.content, definition) or ["the function that it computes"]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from kerneldefs.definition.candidates import DEFINITIONS_FOLDER
 from kerneldefs.definition.checks import ERROR, Finding, Subject, run_checks
 from kerneldefs.definition.execution.gate import outcomes_of
 from kerneldefs.definition.execution.limits import Outcome
+from kerneldefs.definition.signature import signature
 from kerneldefs.errors import KerneldefsError
 
 
@@ -40,16 +43,22 @@ def check_tree(
         raise KerneldefsError(f"{folder}: no such directory; give a folder of definitions")
     below = folder / DEFINITIONS_FOLDER
     checked = [check_entry(entry) for entry in read_tree(below if below.is_dir() else folder)]
-    twice = _twice(checked)
+    twice = _alike(checked, lambda item: item.definition["name"])
+    kernels = _alike(checked, lambda item: signature(item.definition))
     found = []
     for item in checked:
         name, op_type = item.definition.get("name"), item.path.split("/")[0]
         if (op_types and op_type not in op_types) or (names and name not in names):
             continue
-        if name in twice:
-            others = ", ".join(path for path in twice[name] if path != item.path)
-            finding = Finding("one-name", ERROR, f"{others} has the same name")
-            item = dataclasses.replace(item, findings=(*item.findings, finding))
+        same_name = twice[item.path]
+        same_kernel = [path for path in kernels[item.path] if path not in same_name]
+        for others, check, message in (
+            (same_name, "one-name", "has the same name"),
+            (same_kernel, "one-kernel", "is the same kernel: their signatures are equal"),
+        ):
+            if others:
+                finding = Finding(check, ERROR, f"{', '.join(others)} {message}")
+                item = dataclasses.replace(item, findings=(*item.findings, finding))
         found.append(item)
     return found
 
@@ -78,12 +87,18 @@ def check_entry(entry: Entry) -> Checked:
     return Checked(entry.path, definition, findings)
 
 
-def _twice(checked: Iterable[Checked]) -> dict[Any, list[str]]:
+def _alike(checked: Iterable[Checked], of: Callable[[Checked], Any]) -> dict[str, list[str]]:
+    """Return by path the other files of which a question has the same answer."""
     paths: dict[Any, list[str]] = {}
+    answers = {}
     for item in checked:
-        if isinstance(item.definition.get("name"), str):
-            paths.setdefault(item.definition["name"], []).append(item.path)
-    return {name: found for name, found in paths.items() if len(found) > 1}
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            answers[item.path] = of(item)  # what fits no schema has no answer
+            paths.setdefault(answers[item.path], []).append(item.path)
+    alike = {path: paths[answer] for path, answer in answers.items()}
+    return collections.defaultdict(
+        list, {path: [p for p in same if p != path] for path, same in alike.items()}
+    )
 
 
 def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[str, Finding]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kerneldefs.dataset.existing import Dataset, differences, names_of
+from kerneldefs.dataset.existing import Dataset, differences
+from kerneldefs.definition.signature import names_of
 from kerneldefs.errors import KerneldefsError
 
 from .make import norm, sampling, write_definition
