@@ -211,6 +211,78 @@ PASSED |= {
         "output2_scale_scalar": _empty(torch.float32, _EXPERTS),
     },
 }
+_CACHE = (_empty(_BF16, 8, 1, 2, 64), _empty(_BF16, 8, 1, 2, 64))
+_HALF = tuple(tensor.half() for tensor in _CACHE)
+_HEADS = {"num_qo_heads": 8, "num_kv_heads": 2, "page_size": 1}
+PASSED |= {
+    "batch_pod_run": {"causal_p": True, "paged_kv_cache_p": _HALF, "paged_kv_cache_d": _HALF},
+    "multi_level_cascade_run": {"paged_kv_cache": _empty(_BF16, 32, 2, 1, 2, 64)},
+    "pod_run": {"causal_p": True, "paged_kv_cache_d": _HALF},
+    "trtllm_fmha_v2_prefill": {
+        "qkv": _empty(_BF16, 4, 3, 32, 128),
+        "input_layout": "PACKED_QKV",
+    },
+    "var_block_sparse_run": {
+        "q": _empty(_BF16, 4, 8, 64),
+        "k": _empty(_BF16, 2, 64, 64),
+        "v": _empty(_BF16, 2, 64, 64),
+    },
+}
+# Prefix -> plan() arguments beside those of `init`.
+PLANS: dict[str, dict[str, Any]] = {
+    "batch_attention_run": {
+        **_HEADS,
+        "qo_indptr": _empty(_I32, 2),
+        "kv_indptr": _empty(_I32, 2),
+        "kv_indices": _empty(_I32, 8),
+        "kv_len_arr": _empty(_I32, 1),
+        "head_dim_qk": 64,
+        "head_dim_vo": 64,
+        "causal": True,
+    },
+    "batch_pod_run": {},
+    "block_sparse_run": {
+        "indptr": _empty(_I32, 9),
+        "indices": _empty(_I32, 16),
+        "M": 8,
+        "N": 64,
+        "R": 1,
+        "C": 16,
+        "num_qo_heads": 4,
+        "num_kv_heads": 2,
+        "head_dim": 64,
+    },
+    "cute_dsl_batch_prefill_run": {
+        "qo_indptr": _empty(_I32, 5),
+        "kv_indptr": _empty(_I32, 5),
+        "num_qo_heads": 8,
+        "num_kv_heads": 8,
+        "head_dim_qk": 128,
+    },
+    "multi_level_cascade_run": {
+        **_HEADS,
+        "qo_indptr_arr": [_empty(_I32, 2), _empty(_I32, 5)],
+        "paged_kv_indptr_arr": [_empty(_I32, 2), _empty(_I32, 5)],
+        "paged_kv_indices_arr": [_empty(_I32, 8), _empty(_I32, 16)],
+        "paged_kv_last_page_len": [_empty(_I32, 1), _empty(_I32, 4)],
+        "head_dim": 64,
+    },
+    "pod_run": {
+        **_HEADS,
+        "indptr": _empty(_I32, 2),
+        "indices": _empty(_I32, 8),
+        "last_page_len": _empty(_I32, 1),
+        "head_dim": 64,
+    },
+    "var_block_sparse_run": {
+        "block_mask_map": _empty(torch.bool, 2, 4, 8),
+        "block_row_sz": _empty(_I32, 2, 4),
+        "block_col_sz": _empty(_I32, 2, 8),
+        "num_qo_heads": 4,
+        "num_kv_heads": 2,
+        "head_dim": 64,
+    },
+}
 # Prefix -> what its wrapper was made with, where run() reads it.
 STATE: dict[str, dict[str, Any]] = {
     name: {"num_experts": _EXPERTS, "top_k": _TOP_K}

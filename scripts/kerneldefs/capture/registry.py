@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from kerneldefs.capture.facts import describe, flattened, plan_facts, scalar, tensor_fact
-from kerneldefs.capture.made import INIT_SIZES, PASSED, STATE, VAR_SIZES, made_arguments
+from kerneldefs.capture.made import INIT_SIZES, PASSED, PLANS, STATE, VAR_SIZES, made_arguments
 from kerneldefs.capture.record import KernelCall, Template
 
 PHASE = "template"
@@ -124,6 +124,8 @@ def _template_call(function: Callable[..., Any] | None, api: str, template: Any)
     if passed is None:
         return dataclasses.replace(row, source=source)
     passed = {**passed, **PASSED.get(prefix, {})}
+    if prefix in PLANS:
+        plan = {**(plan or {}), **PLANS[prefix]}
     signature = inspect.signature(inspect.unwrap(function))
     arguments = _bound(signature, passed)
     record = describe(template, api, signature)

@@ -138,6 +138,17 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 # what the reference does, by its signature or its text (flashinfer/trace/templates/, 0.6.18).
 _NHD = {"kv_layout": ("NHD",)}  # the declared axes' order
 _BLOCKS = {"scale_granularity_mnk": (1, 128)}  # tokens by 1, weights by 128 x 128
+_POD = {
+    "causal_d": (False,),  # of one query each
+    "kv_layout_d": ("NHD",),
+    "kv_layout_p": ("NHD",),
+    "pos_encoding_mode_d": ("NONE",),
+    "pos_encoding_mode_p": ("NONE",),
+    "return_lse_d": (False,),
+    "return_lse_p": (False,),
+    "window_left_d": (-1,),
+    "window_left_p": (-1,),
+}
 _PLAIN_GATES = {"use_qk_l2norm": (False,)}  # gdn.py normalises nothing
 TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "add_rmsnorm_fp4quant": {"output_both_sf_layouts": (False,)},
@@ -199,6 +210,14 @@ TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "single_prefill": {**_NHD, "causal": (False, True)},  # variants.py names the causal one
     "top_k_page_table_transform": {"dsa_graph_safe": (False,), "tie_break": (0,)},
     "top_k_varlen": {"compress_ratio": (1,), "next_n": (1,), "return_values": (False,)},
+    "trtllm_fmha_v2_prefill": {
+        "chunked_attention_size": (0,),
+        "save_softmax_stats": (False,),
+        "skip_softmax_threshold_scale_factor": (None, 0),
+    },
+    "pod_run_causal": _POD,
+    "pod_run_noncausal": _POD,
+    "xqa_mla": {"kv_scale": (1.0,)},
     "xqa": {
         **_NHD,
         "kv_scale": (1.0,),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
 class Replaced:
     """A FlashInfer reference that computes something else, and ours in its place.
 
-    `tensors` are the inputs that must have been tensors for ours to be true.
+    `tensors` are the inputs that must have been tensors for ours to be true; `constants` of ours
+    are the sizes of axes.
     """
 
     cause: str
     reference: str
     tensors: tuple[str, ...]
+    constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 _SAMPLING = "flashinfer/trace/templates/sampling.py (0.6.18)"
@@ -48,6 +51,13 @@ REPLACED: dict[str, Replaced] = {
         f"{_SAMPLING}: takes the most likely token where the kernel draws one",
         "top_k_top_p_sampling_from_logits",
         ("logits", "top_k", "top_p"),
+    ),
+    "xqa_mla": Replaced(
+        "flashinfer/trace/templates/attention.py (0.6.18): rounds its result to the queries' "
+        "dtype, FP8, before the output's",
+        "xqa_mla",
+        ("q", "k_cache", "v_cache", "page_table", "seq_lens"),
+        {"VALUE_DIM": "head_dim_ckv"},
     ),
 }
 
@@ -88,7 +98,6 @@ DENIED: dict[str, str] = {
     "trtllm_fp8_per_tensor_scale_moe": "the reference scales up by gate's scale and gate by up's",
     "trtllm_fp8_per_tensor_scale_routed_moe": _UNIFORM,
     "var_block_sparse_run": "the reference is dense attention",
-    "xqa_mla": "the reference rounds its result to the queries' dtype, FP8, before the output's",
 }
 
 # The same for one API of several that share a template.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kerneldefs.definition.execution.plan import Plan
+from kerneldefs.definition.execution.plan import Plan, split
 
 LARGE = 1 << 22  # elements; larger tensors repeat a pattern of this many, which is much faster
 
@@ -109,7 +109,7 @@ def offsets(wanted: Wanted) -> Any:
     name, plan = wanted.name.lower(), wanted.plan
     parts: Sequence[int] = plan.queries
     if re.search(r"kv|_k$|pages", name):
-        paged = "indptr" in name and "num_kv_indices" in wanted.axes
+        paged = "indptr" in name and any(a.startswith("num_kv_indices") for a in wanted.axes)
         parts = plan.pages if paged else plan.keys
     return torch.tensor([0, *itertools.accumulate(parts)])
 
@@ -119,6 +119,32 @@ def pages(wanted: Wanted) -> Any:
     pages, count = wanted.first("num_pages", "num_blocks", default=1), math.prod(wanted.shape)
     order = torch.randperm(pages, generator=wanted.random)
     return order.repeat(-(-count // pages))[:count]
+
+
+def block_offsets(wanted: Wanted) -> Any:
+    """Where each row of blocks starts; rows have as many as each other, or one less."""
+    rows, total = wanted.shape[0] - 1, wanted.first("nnz_blocks", default=4)
+    return torch.tensor([total * row // rows for row in range(rows + 1)])
+
+
+def blocks_of_rows(wanted: Wanted) -> Any:
+    """The blocks of each row, one after the other, different ones in each row."""
+    columns = wanted.axes["kv_len"] // wanted.axes["C"]
+    return torch.arange(wanted.shape[0]) % columns
+
+
+def block_sizes(wanted: Wanted) -> Any:
+    """Uneven sizes of blocks that add up, the same for every head."""
+    total = wanted.axes["qo_len" if "row" in wanted.name else "kv_len"]
+    heads, count = wanted.shape
+    return torch.tensor([split(total, count)] * heads)
+
+
+def some_blocks(wanted: Wanted) -> Any:
+    """About half of the blocks, at least one in a row."""
+    chosen = torch.rand(wanted.shape, generator=wanted.random) < 0.5
+    chosen[..., 0] = True
+    return chosen
 
 
 def last_page(wanted: Wanted) -> Any:
@@ -152,6 +178,18 @@ def requests(wanted: Wanted) -> Any:
 def positions(wanted: Wanted) -> Any:
     places = torch.arange(math.prod(wanted.shape))
     return places % wanted.first("max_seq_len", "max_position_embeddings", "rope_len", default=64)
+
+
+def places_in_requests(wanted: Wanted) -> Any:
+    """Consecutive positions of each request's new tokens, on the pages that it has."""
+    owners = requests(wanted).tolist()
+    rows = [pages * wanted.plan.page_size for pages in wanted.plan.pages]
+    counts = [0] * len(rows)
+    found = []
+    for owner in owners:
+        found.append(counts[owner] % max(1, rows[owner]))
+        counts[owner] += 1
+    return torch.tensor(found)
 
 
 def in_turn(wanted: Wanted) -> Any:

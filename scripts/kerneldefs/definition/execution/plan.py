@@ -22,6 +22,7 @@ class Plan:
     page_size: int
 
 
+_INDICES = ("num_kv_indices", "num_indices", "num_kv_indices_0", "num_kv_indices_p")
 # Axes that count the tokens of all requests.
 _TOKENS = ("total_q", "num_tokens", "total_rows", "total_seq_len", "total_q_len", "seq_len")
 
@@ -42,7 +43,7 @@ def plan(definition: Mapping[str, Any], axes: Mapping[str, int]) -> Plan:
         least = [-(-number // page_size) + (page_size > 1) for number in queries]
         pages = tuple(min(row, max(n, 1 + (i + row - 1) % row)) for i, n in enumerate(least))
     else:
-        pages = split(_first(axes, "num_kv_indices", "num_indices", default=3 * count), count)
+        pages = split(_first(axes, *_INDICES, default=3 * count), count)
     total_keys = _first(axes, "total_kv", "total_k", "nnz_kv", default=0)
     if total_keys:
         spare = split(max(0, total_keys - sum(queries)), count)
@@ -50,7 +51,7 @@ def plan(definition: Mapping[str, Any], axes: Mapping[str, int]) -> Plan:
         if sum(keys) != total_keys:
             keys = split(total_keys, count)
     else:
-        partial = re.search(r"last_page_len|seq_?len", inputs) is not None
+        partial = re.search(r"last_page_len|seq_?len|kv_len", inputs) is not None
         keys = tuple(_length(n, page_size, i, partial) for i, n in enumerate(pages))
     return Plan(queries, keys, pages, page_size)
 

@@ -19,7 +19,7 @@ BUDGET = 350 * 2**20  # bytes of all inputs and outputs, an element counted as f
 # Var axes by name, first match wins; what is not listed is 4.
 _SMALL: tuple[tuple[str, int], ...] = (
     (r"plus_1|plus_one|len_indptr|indptr|len_cu_seqlens|num_checkpoint_offsets", REQUESTS + 1),
-    (r"(^|_)batch(_size)?$|num_(seqs|sequences|requests)|^[bB]$", REQUESTS),
+    (r"(^|_)batch(_size(_p|_\d)?)?$|num_(seqs|sequences|requests)|^[bB]$", REQUESTS),
     (r"q_len_per_request|^one$|^scalar$|singleton|beam_width", 1),
     (r"max_(num_)?(pages|blocks)|pages_per_seq|blocks_per_seq", 4),
     (r"num_pages|num_blocks|num_slots|cache_size|pool_size|num_states", 16),
@@ -117,7 +117,7 @@ def _satisfy(text: str, axes: dict[str, int], free: list[str]) -> None:
             axes[name] = size
             return
     for name in unknown:
-        for size in range(1, _LARGEST_TRIED):
+        for size in (*range(axes[name], _LARGEST_TRIED), *range(1, axes[name])):
             if _holds(text, {**axes, name: size}):
                 axes[name] = size
                 return

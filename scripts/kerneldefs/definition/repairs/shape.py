@@ -149,6 +149,12 @@ def drop_unused_axes(draft: Draft, evidence: Evidence) -> Draft:
     return result
 
 
+# Prefix -> output axis -> the axis that it is part of, and how much the reference leaves out.
+REST_OF: dict[str, dict[str, tuple[str, int]]] = {
+    "cute_dsl_batch_mla_run": {"kv_lora_rank": ("head_dim_qk", 64)},
+}
+
+
 def fix_output_axes(draft: Draft, evidence: Evidence) -> Draft:
     """Fix the size of a var axis that only outputs have, where a const axis tells it.
 
@@ -159,6 +165,11 @@ def fix_output_axes(draft: Draft, evidence: Evidence) -> Draft:
     for name in used_axes(draft):
         axis = result["axes"][name]
         if axis["type"] == "const" or name in inputs:
+            continue
+        rest = REST_OF.get(evidence.prefix, {}).get(name)
+        if rest is not None:
+            axis.update({"type": "const", "value": axis_values(evidence)[rest[0]] - rest[1]})
+            result["axes"][name] = {key: axis[key] for key in AXIS_KEYS if key in axis}
             continue
         try:
             axis.update(_derived(name, draft, axis_values(evidence)))

@@ -8,7 +8,7 @@ import re
 from kerneldefs.definition import package
 from kerneldefs.definition.constraints import names_in
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes, copied
-from kerneldefs.definition.evidence import Evidence
+from kerneldefs.definition.evidence import Evidence, axis_values
 from kerneldefs.definition.naming import definition_name
 from kerneldefs.definition.own import reference
 from kerneldefs.definition.replaced import REPLACED
@@ -40,7 +40,9 @@ def replace_reference(draft: Draft, evidence: Evidence) -> Draft:
         for key in row.tensors:
             if evidence.of(key).tensor is None:
                 raise Quarantine("reference-stand-in", f"{row.cause}; ours needs {key} as a tensor")
-        result["reference"] = reference(row.reference, {})
+        sizes = axis_values(evidence) if row.constants else {}
+        constants = {name: sizes[axis] for name, axis in row.constants.items()}
+        result["reference"] = reference(row.reference, constants)
     found = [v for v in variants(evidence) if v.reference is not None]
     if found:
         constants = {name: value for v in found for name, value in v.constants.items()}

@@ -5,10 +5,17 @@ from __future__ import annotations
 from kerneldefs.definition.draft import Draft, Quarantine
 from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.own import Retarget
-from kerneldefs.definition.templates import gemm, mla, moe, quantization
+from kerneldefs.definition.templates import attention, gemm, mla, moe, quantization, sparse
 
 # API -> when and how its calls are described by a template of ours.
-RETARGETS: dict[str, Retarget] = {**gemm.ROWS, **mla.ROWS, **moe.ROWS, **quantization.ROWS}
+RETARGETS: dict[str, Retarget] = {
+    **attention.ROWS,
+    **gemm.ROWS,
+    **mla.ROWS,
+    **moe.ROWS,
+    **quantization.ROWS,
+    **sparse.ROWS,
+}
 
 
 def retarget(draft: Draft, evidence: Evidence) -> tuple[Draft, Evidence, str] | None:
