@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kerneldefs.capture.simulate import compress_plan
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.stubs import Stub
 
-# Functions of compiled FlashInfer modules whose result steers Python code: numbers, never data.
+# Functions of compiled modules whose result steers Python code: numbers and shapes, never data.
 _RESULTS: dict[str, Callable[..., Any]] = {
+    "dpsk_v4_compress_plan.plan_decode": compress_plan.decode,
+    "dpsk_v4_compress_plan.plan_prefill": compress_plan.prefill,
     "get_gemm1_tactic_count": lambda *a, **k: 1,
     "get_gemm2_tactic_count": lambda *a, **k: 1,
     "get_max_active_clusters": lambda *a, **k: 8,
@@ -33,7 +36,7 @@ class CompiledModule:
 
         def function(*args: Any, **kwargs: Any) -> Any:
             LEDGER.skip(self._kind, full)
-            result = _RESULTS.get(key)
+            result = _RESULTS.get(full) or _RESULTS.get(key)
             return result(*args, **kwargs) if result else Stub(f"{full}()")
 
         function.default = function  # type: ignore[attr-defined]  # torch.ops style access

@@ -24,6 +24,7 @@ class Ledger:
         self.skipped: dict[str, collections.Counter[str]] = {
             k: collections.Counter() for k in KINDS
         }
+        self.notes: list[str] = []
         self.guesses: collections.Counter[str] = collections.Counter()
         self._loading: set[str] = set()
         self._step: set[str] = set()
@@ -31,6 +32,10 @@ class Ledger:
     def skip(self, kind: str, name: str) -> None:
         """Count one piece of work that a GPU would have done."""
         self.skipped[kind][name] += 1
+
+    def note(self, what: str) -> None:
+        """Note how the pretence differs from a machine that has everything."""
+        self.notes.append(what)
 
     def guess(self, what: str) -> None:
         """Note a value that control flow asked for and nothing knew."""
@@ -54,6 +59,7 @@ class Ledger:
     def to_json(self) -> dict[str, Any]:
         """Return the entries of capture.json, stable in order."""
         return {
+            "notes": sorted(set(self.notes)),
             "guesses": dict(sorted(self.guesses.items())),
             "skipped": {
                 kind: {"why": why, "calls": dict(sorted(self.skipped[kind].items()))}

@@ -45,6 +45,7 @@ def _prepare_environment(target: Arch, workspace: Path) -> None:
         FLASHINFER_WORKSPACE_BASE=str(workspace),
         HF_HUB_OFFLINE="1",
         OMP_NUM_THREADS="1",
+        SGLANG_CUTE_AOT_CACHE_DIR="",  # nothing is compiled, so nothing is kept for the next time
         SGLANG_DISABLE_TP_MEMORY_INBALANCE_CHECK="1",  # sic; it would talk to the other ranks
         SGLANG_JIT_DEEPGEMM_PRECOMPILE="0",
         SGLANG_SKIP_SGL_KERNEL_VERSION_CHECK="1",
@@ -71,6 +72,7 @@ class Pretence:
         from kerneldefs.capture.recorder import Recorder
         from kerneldefs.capture.simulate import (
             collectives,
+            compress_plan,
             device,
             flashinfer_jit,
             kernels,
@@ -91,6 +93,7 @@ class Pretence:
         self.recorder = Recorder(outputs.run_body, LEDGER.marks)
         flashinfer_jit.install(self.recorder.install)
         self._keep.append(modes.install())
+        compress_plan.take_tensors_as_they_are()
         kernels.load_package()
         kernels.install_cutlass_types()
         kernels.install_deep_gemm(target.multiprocessors)

@@ -7,6 +7,7 @@ which the fields of a request moved.
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from kerneldefs.capture import probe
 from kerneldefs.capture.observe.observer import Observer
 from kerneldefs.capture.recorder import Recorder
 from kerneldefs.capture.server import check_names
-from kerneldefs.capture.simulate import sglang_patches
+from kerneldefs.capture.simulate import config_class, sglang_patches
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.releases import installed_release
 
@@ -27,6 +28,9 @@ def load(arguments: dict[str, Any], tp: int) -> Any:
     from sglang.srt.server_args import PortArgs, ServerArgs
 
     sglang_patches.install(tp)
+    note = config_class.register(Path(arguments["model_path"]))
+    if note:
+        LEDGER.note(note)
     check_names(ServerArgs, arguments)
     server_args = ServerArgs(**arguments)
     installed_release().publish(one_batch, server_args)

@@ -7,6 +7,9 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
 from kerneldefs.capture.simulate.compiled import CompiledModule
 from kerneldefs.capture.simulate.ledger import LEDGER
 
@@ -85,6 +88,13 @@ def install_kernels() -> None:
         module.load_jit = _load_jit
 
 
+def _type(value: Any) -> type:
+    """The class that a tensor has on a GPU: what is pretended is a tensor or a parameter."""
+    if isinstance(value, torch.nn.Parameter):
+        return type(value) if type(value) is not FakeTensor else torch.nn.Parameter
+    return torch.Tensor if isinstance(value, FakeTensor) else type(value)
+
+
 def _on_host(function: Any) -> Any:
     """The same function computed from a host copy: it reads a pretended tensor value by value."""
 
@@ -101,6 +111,9 @@ def install(tp: int) -> None:
     experts._compute_logical_to_all_physical_map = _on_host(
         experts._compute_logical_to_all_physical_map
     )
+    # It compares the classes of a parameter and of what replaces it.
+    quantization: Any = importlib.import_module("sglang.srt.layers.quantization.utils")
+    quantization.type = _type
     nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
     fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")

@@ -36,6 +36,9 @@ OPTIONAL = (
 # torch that they were made for (torchvision, whose images no language model's kernels see).
 ALWAYS = ("cuda", "deep_ep", "deep_gemm", "torchvision")
 
+# Decorators that make a compiled kernel of a function: its body is no Python to run.
+_COMPILERS = {"tilelang.jit"}
+
 _DUNDER_ERRORS = "{} is a stub of CUDA-only code and was used as {}"
 
 
@@ -59,7 +62,8 @@ class Stub:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         decorates = len(args) == 1 and not kwargs
         if decorates and isinstance(args[0], (types.FunctionType, type)):
-            return args[0]
+            compiles = self._stub_name.removesuffix("()") in _COMPILERS
+            return Stub(f"{self._stub_name}.{args[0].__name__}") if compiles else args[0]
         LEDGER.skip("stubbed call", self._stub_name)
         return Stub(self._stub_name + "()")
 

@@ -102,6 +102,17 @@ class _Driver:
         return lambda fn, **kwargs: [1.0, 1.0, 1.0]
 
 
+def _accept_foreign_keys() -> None:
+    """Newer Tritons refuse a tuning key that is no argument; nothing is tuned here."""
+    autotuner = triton.runtime.autotuner.Autotuner
+    real = autotuner.__init__
+
+    def init(self: Any, fn: Any, arg_names: Any, configs: Any, key: Any, *a: Any, **k: Any) -> None:
+        real(self, fn, arg_names, configs, [n for n in key if n in arg_names], *a, **k)
+
+    autotuner.__init__ = init
+
+
 def install(properties: types.SimpleNamespace) -> None:
     """Replace every way to launch a Triton kernel, and the driver that Triton asks."""
     launchers = [
@@ -117,6 +128,7 @@ def install(properties: types.SimpleNamespace) -> None:
         launchers.append(GluonJITFunction)
     for launcher in launchers:
         launcher.run = _launch
+    _accept_foreign_keys()
     # triton.runtime re-exports its driver under the name of the module that defines it.
     from triton.runtime.driver import driver
 
