@@ -38,6 +38,7 @@ rule stage:
         cookbook_files=RUN.cookbook_files(),
         state=RUN.staged_state,
         dataset=planning.tree_state(RUN.settings.dataset),
+        requests=planning.file_digest(RUN.settings.requests),
         code=planning.code_digest("stage"),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/stage.py {input:q}"

@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--op-types", default="", metavar="A,B", help="stage these op_types only; default: all"
     )
+    arguments.add_argument(
+        "--requests", type=Path, help="YAML with links of kernel requests by definition name"
+    )
     running = arguments.add_argument_group("running the references")
     running.add_argument(
         "--execute", action="store_true", help="quarantine what does not run as declared"
@@ -62,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Stage; 0 also when nothing is left to stage, which the report then says."""
     options = parser().parse_args()
-    from kerneldefs.dataset import provenance
+    from kerneldefs.dataset import classes, provenance
     from kerneldefs.dataset.existing import Dataset
     from kerneldefs.dataset.stage import executed, load_model, select, write_tree
     from kerneldefs.definition.execution.limits import Limits
@@ -75,6 +78,8 @@ def main() -> int:
         given = {"jobs": options.jobs, "processor": options.processor_seconds}
         limits = Limits(**{name: value for name, value in given.items() if value})
         selection = executed(selection, options.cache, limits)
+    requests = classes.read_requests(options.requests)
+    selection = classes.classified(selection, classes.derived_facts(options.candidates), requests)
     made: dict[str, Any] = {}
     if options.cookbook_files:
         made |= provenance.made_by(options.cookbook, options.cookbook_files)

@@ -205,6 +205,7 @@ class Run:
         settings = self.settings
         options = [] if settings.dataset is None else ["--dataset", str(settings.dataset)]
         options += [] if settings.skip_existing else ["--no-skip-existing"]
+        options += [] if settings.requests is None else ["--requests", str(settings.requests)]
         if settings.execute:
             options += ["--execute", "--cache", str(settings.results / "cache" / "references")]
         return options + (["--op-types", ",".join(settings.op_types)] if settings.op_types else [])
@@ -352,6 +353,11 @@ def _sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return "missing"
+
+
+def file_digest(path: Path | None) -> str:
+    """Return a digest of a file's content; "" for none or one that is not there."""
+    return "" if path is None or not path.is_file() else _sha256(path)[:16]
 
 
 def tree_state(folder: Path | None) -> str:

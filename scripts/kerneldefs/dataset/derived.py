@@ -9,7 +9,10 @@ from typing import Any
 def joined_indexes(
     captured: Mapping[str, dict[str, Any]], derived: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return one index per config; a definition that both have keeps the sources of both."""
+    """Return one index per config; a definition that both have keeps the sources of both.
+
+    Calls that deriving has read are no longer calls without a definition.
+    """
     found = {config: dict(index) for config, index in captured.items()}
     for config, index in derived.items():
         known = found.get(config)
@@ -25,7 +28,9 @@ def _joined(captured: dict[str, Any], derived: dict[str, Any]) -> dict[str, Any]
             definitions[name] = entry
         else:
             definitions[name] = {**known, "sources": [*known["sources"], *entry["sources"]]}
-    return {**captured, "definitions": definitions}
+    read = set(derived.get("read", ()))
+    left = [row for row in captured["not_definitions"] if row["op"] not in read]
+    return {**captured, "definitions": definitions, "not_definitions": left}
 
 
 def joined_lists(*parts: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

@@ -93,8 +93,9 @@ def _alike(checked: Iterable[Checked], of: Callable[[Checked], Any]) -> dict[str
     answers = {}
     for item in checked:
         with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-            answers[item.path] = of(item)  # what fits no schema has no answer
-            paths.setdefault(answers[item.path], []).append(item.path)
+            answer = of(item)  # what fits no schema has no answer
+            paths.setdefault(answer, []).append(item.path)
+            answers[item.path] = answer
     alike = {path: paths[answer] for path, answer in answers.items()}
     return collections.defaultdict(
         list, {path: [p for p in same if p != path] for path, same in alike.items()}

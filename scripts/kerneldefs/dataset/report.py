@@ -33,6 +33,18 @@ CAPTURE_KEYS = (
 )
 
 
+# What the manifest says of a definition's class, see dataset/classes.py.
+CLASS_KEYS = (
+    "class",
+    "origin",
+    "variant",
+    "fi_supported",
+    "fi_trace_template",
+    "fi_trace_template_request_url",
+    "sglang_routes_to_flashinfer",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """Where a report's facts are; None for what there is not."""
@@ -40,11 +52,11 @@ class Inputs:
     definitions: Path
     manifest: Path | None = None
     candidates: Path | None = None  # a folder with one directory per config
-    derived: Path | None = None  # the same, of what was derived
     configs: Path | None = None  # a folder with one JSON per config
     dumps: Path | None = None  # a folder with one capture directory per config
     dropped: Path | None = None
     only: tuple[str, ...] | None = None  # the run's configs, where folders hold more; None: all
+    derived: Path | None = None  # what was derived of each config, like candidates
 
 
 def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any]:
@@ -144,6 +156,7 @@ def _definition(
         "op_type": item.definition.get("op_type"),
         "tags": item.definition.get("tags", []),
         "configs": brief.get("configs", []),
+        **{key: brief[key] for key in CLASS_KEYS if key in brief},
         "repairs": brief.get("repairs", []),
         "sources": _sources(made),
         "dumped": {config: entry["dumped"] for config, entry in made.items() if "dumped" in entry},

@@ -44,13 +44,15 @@ COLLISION, CONFLICT = "name-collision", "dataset-conflict"
 class Staged:
     """One definition with everything that led to it; `configs` are serving config ids.
 
-    `execution` says how its reference ran; None where it did not.
+    `execution` says how its reference ran; None where it did not. `about` is its class and what
+    belongs to it, see dataset/classes.py.
     """
 
     definition: dict[str, Any]
     configs: tuple[str, ...]
     repairs: tuple[str, ...]
     execution: Mapping[str, Any] | None = None
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -69,6 +71,7 @@ class Staged:
             "op_type": self.definition["op_type"],
             "configs": list(self.configs),
             "repairs": list(self.repairs),
+            **self.about,
             **({} if self.execution is None else {"execution": dict(self.execution)}),
         }
 

@@ -57,17 +57,25 @@ def _definitions(report: dict[str, Any]) -> str:
         rows.append(f"{item['path']}")
         if item["configs"]:
             rows.append(f"  from     {', '.join(item['configs'])}")
-        seen = {
-            f"{source['op']} ({source['phase']})"
-            for sources in item["sources"].values()
-            for source in sources
-        }
-        rows += [f"  called   {line}" for line in sorted(seen)]
+        rows += _seen(item)
         if item["repairs"]:
             rows.append(f"  repairs  {', '.join(item['repairs'])}")
         rows.append(f"  checks   {len(item['passed'])} of {len(report['checks'])} passed")
         rows.append(f"  tags     {' '.join(map(str, item['tags']))}")
     return _rows("Definitions", rows)
+
+
+def _seen(item: dict[str, Any]) -> list[str]:
+    """What was called, or where what it is derived from was seen."""
+    sources = [source for found in item["sources"].values() for source in found]
+    called = {f"{s['op']} ({s['phase']})" for s in sources if s["origin"] == "observed"}
+    rows = [f"  called   {line}" for line in sorted(called)]
+    if called:
+        return rows
+    others = {f"{s['origin']} for {s['layer'] or s['phase']}" for s in sources}
+    words = {k: item.get(k) for k in ("variant", "class") if item.get(k)}
+    note = " ".join(f"{key}:{value}" for key, value in words.items())
+    return [*(f"  {line}" for line in sorted(others)), *([f"  class    {note}"] if note else [])]
 
 
 def _quarantined(report: dict[str, Any]) -> Iterable[str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+MAX_BYTES = 5_000_000  # the largest definition known has 60 kB
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -28,9 +30,16 @@ def read_tree(folder: Path) -> Iterator[Entry]:
 
 
 def read_entry(folder: Path, path: Path) -> Entry:
-    """Read one file; an unreadable one is an entry with a problem, never an exception."""
+    """Read one file; an unreadable one is an entry with a problem, never an exception.
+
+    A link out of the folder is not followed, and nothing of a huge file is read.
+    """
     name = path.relative_to(folder).as_posix()
     try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return Entry(name, None, "a link out of the folder; put the file itself here")
+        if path.stat().st_size > MAX_BYTES:
+            return Entry(name, None, f"larger than {MAX_BYTES} bytes, so no definition")
         text = path.read_text(encoding="utf-8")
         return Entry(name, json.loads(text, object_pairs_hook=_without_repeats))
     except (OSError, ValueError, RecursionError) as error:

@@ -80,6 +80,7 @@ def derive(
             for candidate in candidates
         },
         "not_definitions": [],
+        "read": sorted(work.ops),
     }
     lost = merged([*work.lost, *collided, *stopped])
     return Normalised(index, tuple(candidates), tuple(lost))
@@ -98,12 +99,14 @@ class _Work:
         self.found: list[Candidate] = []
         self.lost: list[Quarantined] = []
         self.facts: dict[str, Derived] = {}
+        self.ops: set[str] = set()
         self._config, self._catalogue = config, catalogue
         self._options, self._op_types = options, op_types
         self._made: dict[str, Candidate | Quarantine] = {}
 
     def read(self, call: KernelCall) -> None:
         """Add the definitions of one call, or the reason why there is none."""
+        self.ops.add(call.op)
         if not families_of(call.op):
             self._lose(call, call.op, "no-family", f"no family reads {call.op}")
             return

@@ -50,6 +50,7 @@ class Settings:
     trust_remote_code: bool
     dataset: Path | None
     pull_requests: str
+    requests: Path | None
     results: Path
 
     @staticmethod
@@ -162,7 +163,7 @@ def _value(key: str, value: Any) -> Any:
     prop = _properties()[key]
     if value is None:
         value = prop["default"]
-    if key in ("dataset", "results"):
+    if key in ("dataset", "requests", "results"):
         return None if value is None else Path(value)
     if "enum" in prop and True in prop["enum"]:
         return value in (True, "true", "True")
