@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kerneldefs.cli import run
+from kerneldefs.cli import run, waiting
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,12 +48,14 @@ def main() -> int:
     from kerneldefs.serving.config import ServingConfig
 
     arguments = [str(options.config), str(options.model_config), str(options.out), options.backend]
-    if options.backend == "simulate":
-        code = run_in_worker(ServingConfig.load(options.config).arch, arguments)
-        if code is not None:
-            return code
-    engine = EngineOptions(options.load_format, options.limit, options.layers)
-    return capture_file(*arguments, engine)
+    config = ServingConfig.load(options.config)
+    with waiting(f"capturing {config.id}"):
+        if options.backend == "simulate":
+            code = run_in_worker(config.arch, arguments)
+            if code is not None:
+                return code
+        engine = EngineOptions(options.load_format, options.limit, options.layers)
+        return capture_file(*arguments, engine)
 
 
 if __name__ == "__main__":

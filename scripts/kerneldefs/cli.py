@@ -1,14 +1,19 @@
-"""What every command in scripts/ shares: a failure becomes a sentence and an exit code."""
+"""What every command in scripts/ shares: failures as sentences, --version, signs of life."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from kerneldefs import __version__
 from kerneldefs.errors import KerneldefsError
 
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+_QUIET_SECONDS = 30.0  # between two signs of life where no terminal shows a clock
 
 
 def exit_code(main: Callable[[], int | None]) -> int:
@@ -26,5 +31,41 @@ def exit_code(main: Callable[[], int | None]) -> int:
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command's `main` and exit with its code; a bug keeps its traceback."""
+    """Run a command's `main` and exit with its code; a bug keeps its traceback.
+
+    `--version` alone prints the version, of every command.
+    """
+    if sys.argv[1:] == ["--version"]:
+        print(f"kerneldefs {__version__}")
+        sys.exit(0)
     sys.exit(exit_code(main))
+
+
+@contextlib.contextmanager
+def waiting(what: str, seconds: float = _QUIET_SECONDS) -> Iterator[None]:
+    """Show on stderr that something long goes on, and for how long already.
+
+    A terminal gets a running clock; a log a line now and then.
+    """
+    if sys.stderr.isatty():
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, transient=True, redirect_stdout=False) as progress:
+            progress.add_task(what, total=None)
+            yield
+        return
+    done = threading.Event()
+    started = time.monotonic()
+
+    def report() -> None:
+        while not done.wait(seconds):
+            print(f"{what}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,5 +1,8 @@
+import threading
+
 import pytest
-from kerneldefs.cli import INTERRUPTED, run
+from kerneldefs import __version__
+from kerneldefs.cli import INTERRUPTED, run, waiting
 from kerneldefs.errors import KerneldefsError
 
 
@@ -32,3 +35,24 @@ def test_run_ends_quietly_when_interrupted() -> None:
         raise KeyboardInterrupt
 
     assert code_of(main) == INTERRUPTED
+
+
+def test_every_command_has_a_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["x.py", "--version"])
+    assert code_of(lambda: 3) == 0
+    assert capsys.readouterr().out == f"kerneldefs {__version__}\n"
+
+
+def test_a_log_sees_that_something_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    said = threading.Event()
+    with waiting("capturing x", seconds=0.001):
+        while not said.is_set():
+            if "capturing x: 0 s\n" in capsys.readouterr().err:
+                said.set()
+    threads = threading.active_count()
+    with waiting("capturing y", seconds=1000):
+        pass
+    assert threading.active_count() == threads
+    assert capsys.readouterr().err.count("capturing y") == 0
