@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 # Status -> the mark that stands for it where there is no room for the word, and what it means.
@@ -18,6 +19,7 @@ STATUSES = {
 NO_FAMILY = "other calls"
 # Calls that compute nothing themselves, so that no definition of theirs is missing.
 _PLANNING = ("plan", "begin_forward")
+_ORIGIN = "origin:"  # starts the tag of what no dump is behind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +43,13 @@ def rows_of(report: Mapping[str, Any]) -> list[Row]:
     cells: dict[tuple[str, str], dict[str, set[str]]] = {}
     items: dict[tuple[str, str], Mapping[str, Any]] = {}
     families = {item["name"]: item["op_type"] for item in report["definitions"]}
-    for status, item in _entries(report):
+    for item, status_in in _entries(report):
         name = str(item.get("name") or item.get("op") or item.get("path"))
         family = str(item.get("op_type") or families.get(name) or _family(item))
         items.setdefault((family, name), item)
         row = cells.setdefault((family, name), {})
         for config in item["configs"]:
-            row.setdefault(config, set()).add(status)
+            row.setdefault(config, set()).add(status_in(config))
     return [
         Row(name, family, {config: _ordered(found) for config, found in row.items()}, items[key])
         for key, row in sorted(cells.items())
@@ -55,9 +57,14 @@ def rows_of(report: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def status_of(item: Mapping[str, Any]) -> str:
-    """Return a staged definition's status: captured, or derived where its class says so."""
-    return "captured" if item.get("class", "captured") == "captured" else "derived"
+def status_of(item: Mapping[str, Any], config: str) -> str:
+    """Return a staged definition's status in a config: captured where FlashInfer dumped it there.
+
+    What was derived says so in a tag; a definition may be captured in one config and derived in
+    another.
+    """
+    derived = any(tag.startswith(_ORIGIN) for tag in item.get("tags", ()))
+    return "derived" if derived and not item.get("dumped", {}).get(config) else "captured"
 
 
 def families_of(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -77,14 +84,24 @@ def totals(rows: Iterable[Row]) -> dict[str, int]:
     return counts
 
 
-def _entries(report: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    yield from ((status_of(item), item) for item in report["definitions"])
-    yield from (("existing", item) for item in report["existing"] if not item["staged"])
-    yield from (("filtered", item) for item in report["filtered"])
-    yield from (("quarantined", item) for item in report["quarantined"])
-    for item in report["not_definitions"]:
-        if item["op"].rsplit(".", 1)[-1] not in _PLANNING:
-            yield "missing", item
+def _entries(
+    report: Mapping[str, Any],
+) -> Iterable[tuple[Mapping[str, Any], Callable[[str], str]]]:
+    """Yield every entry of the report that is a row, with its status in a config."""
+    for item in report["definitions"]:
+        yield item, functools.partial(status_of, item)
+    others = {
+        "existing": [item for item in report["existing"] if not item["staged"]],
+        "filtered": report["filtered"],
+        "quarantined": report["quarantined"],
+        "missing": [
+            item
+            for item in report["not_definitions"]
+            if item["op"].rsplit(".", 1)[-1] not in _PLANNING
+        ],
+    }
+    for status, items in others.items():
+        yield from ((item, lambda _, status=status: status) for item in items)
 
 
 def _family(item: Mapping[str, Any]) -> str:

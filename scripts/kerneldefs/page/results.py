@@ -14,7 +14,7 @@ from kerneldefs.files import read_json
 REPORT_FILE, MANIFEST_FILE = "report.json", "manifest.json"
 # The rules whose time is shown for each serving config, in the order they run; the others that a
 # model has once.
-PER_CONFIG, PER_MODEL = ("capture", "normalise"), ("stage", "validate")
+PER_CONFIG, PER_MODEL = ("capture", "normalise", "derive"), ("stage", "validate")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -167,9 +167,10 @@ def _content(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 def _candidate(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was normalised under the name of a quarantined row."""
-    for config in row["configs"]:
-        candidates = folder / "candidates" / config / DEFINITIONS_FOLDER
-        for path in sorted(candidates.glob(f"*/{row['name']}.json")):
-            found: dict[str, Any] = read_json(path)
-            return found
+    for made in ("candidates", "derived"):
+        for config in row["configs"]:
+            candidates = folder / made / config / DEFINITIONS_FOLDER
+            for path in sorted(candidates.glob(f"*/{row['name']}.json")):
+                found: dict[str, Any] = read_json(path)
+                return found
     raise KerneldefsError(f"{folder}: no candidate is called {row['name']}; run the workflow again")

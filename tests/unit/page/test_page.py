@@ -38,8 +38,9 @@ def test_every_call_has_a_status_in_every_config(folder: Path) -> None:
 def test_statuses_that_come_together_are_all_kept() -> None:
     item = {"name": "a", "op_type": "norm", "configs": ["one"], "path": "norm/a.json"}
     lost = {"name": "a", "cause": "name-collision", "reason": "r", "configs": ["one", "two"]}
+    derived = {"tags": ["origin:derived"], "configs": ["one", "two"], "dumped": {"one": ["b"]}}
     report = {
-        "definitions": [item, {**item, "name": "b", "class": "derived"}],
+        "definitions": [item, {**item, "name": "b", **derived}],
         "existing": [{**item, "name": "c", "staged": False}],
         "filtered": [],
         "quarantined": [{**lost, "sources": []}],
@@ -47,7 +48,7 @@ def test_statuses_that_come_together_are_all_kept() -> None:
     }
     rows = {row.name: row for row in rows_of(report)}
     assert rows["a"].cells == {"one": ("captured", "quarantined"), "two": ("quarantined",)}
-    assert rows["b"].statuses == ["derived"]
+    assert rows["b"].cells == {"one": ("captured",), "two": ("derived",)}
     assert rows["c"].statuses == ["existing"]
     assert "x.plan" not in rows
 
