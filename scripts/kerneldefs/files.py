@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from kerneldefs.errors import KerneldefsError
 
+MAX_JSON = 200_000_000  # a report on a thousand configs has some 20 MB
 _LOG_END = 65_536  # bytes of a log that are looked at
 
 
@@ -57,12 +58,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is an error that names it."""
+    """Read a JSON file; a missing, broken or huge one is an error that names it."""
     try:
+        if path.stat().st_size > MAX_JSON:
+            raise ValueError(f"larger than {MAX_JSON} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise KerneldefsError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, ValueError) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise KerneldefsError(
             f"{path}: not valid JSON ({error}); delete it, or of a config's capture or candidates "
             "the whole folder, and run again"

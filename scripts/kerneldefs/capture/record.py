@@ -22,6 +22,7 @@ from kerneldefs.files import canonical_json, read_json, write_text
 CAPTURE_FILE = "capture.json"
 TEMPLATES_FILE = "templates.json"
 CALLS_FILE = "calls.jsonl"
+MAX_SIZE = 1 << 50  # elements: no tensor has so many, and no product of two overflows
 DUMP_FOLDER = "flashinfer"
 
 
@@ -64,7 +65,11 @@ class KernelCall:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> KernelCall:
-        """Build from `to_json` data."""
+        """Build from `to_json` data; raises ValueError, KeyError or TypeError for other data."""
+        words = [data["op"], data["phase"], data["layer"]]
+        words += [data[key] for key in ("definition", "template") if data[key] is not None]
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("a name is no text")
         return KernelCall(
             **{
                 **data,
@@ -76,6 +81,12 @@ class KernelCall:
 
 
 def _tensor(data: dict[str, Any]) -> TensorFact:
+    """Build a fact from JSON data, which may come from elsewhere: sizes are sizes."""
+    sizes = (*data["shape"], *data["stride"])
+    if not all(type(size) is int and abs(size) < MAX_SIZE for size in sizes):
+        raise ValueError(f"sizes of a tensor are {sizes!r:.60}")
+    if not isinstance(data["dtype"], str):
+        raise ValueError(f"dtype of a tensor is {data['dtype']!r:.60}")
     return TensorFact(tuple(data["shape"]), data["dtype"], tuple(data["stride"]))
 
 
@@ -148,12 +159,12 @@ def read_calls(path: Path) -> list[KernelCall]:
     calls = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise KerneldefsError(f"{path}: no such file; run the capture again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KerneldefsError(f"{path}: cannot be read ({error}); run the capture again") from None
     for number, line in enumerate(lines, 1):
         try:
             calls.append(KernelCall.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KerneldefsError(
                 f"{path}:{number}: not a call record ({error}); run the capture again"
             ) from None
@@ -167,5 +178,9 @@ def write_templates(path: Path, templates: Mapping[str, Template]) -> None:
 
 
 def read_templates(path: Path) -> dict[str, Template]:
-    """Read `templates.json`."""
-    return {key: Template.from_json(value) for key, value in read_json(path).items()}
+    """Read `templates.json`; anything else in it is an error that names the file."""
+    data = read_json(path)
+    try:
+        return {key: Template.from_json(value) for key, value in data.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise KerneldefsError(f"{path}: no templates ({error}); run the capture again") from None

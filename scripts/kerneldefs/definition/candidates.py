@@ -173,7 +173,10 @@ def load_candidates(folder: Path) -> tuple[dict[str, Any], list[Candidate], list
     quarantined = [Quarantined.from_json(item) for item in read_json(folder / QUARANTINE_FILE)]
     found = []
     for name, entry in sorted(index["definitions"].items()):
-        definition = read_json(folder / DEFINITIONS_FOLDER / entry["path"])
+        path = folder / DEFINITIONS_FOLDER / entry["path"]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise KerneldefsError(f"{path}: outside of {folder}; normalise this config again")
+        definition = read_json(path)
         if definition.get("name") != name:
             raise KerneldefsError(
                 f"{folder / entry['path']}: holds {definition.get('name')}, the index says {name}; "

@@ -70,7 +70,7 @@ def normalise(
     through `gate`, if there is one, which may put some of them aside.
     """
     summary = read_json(capture / CAPTURE_FILE)
-    status = summary.get("status")
+    status = summary.get("status") if isinstance(summary, dict) else None
     if status not in (CAPTURED, REFUSED, FAILED):
         raise KerneldefsError(
             f"{capture / CAPTURE_FILE}: status is {status!r}, not captured, refused or failed; "
@@ -187,7 +187,7 @@ class _Rank:
         if call.definition is None:
             raise Quarantine("no-dump", f"FlashInfer dumped nothing for {call.op}")
         path = self._dumps / f"{call.definition}.json"
-        if path.parent != self._dumps or not path.is_file():
+        if path.parent != self._dumps or path.is_symlink() or not path.is_file():
             raise Quarantine("dump-missing", f"{call.definition}.json is not in the dump")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
