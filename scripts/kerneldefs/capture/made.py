@@ -100,7 +100,9 @@ _PLAIN_GATES = {"use_qk_l2norm": False}
 # Prefix -> arguments that replace those of `init` or of the declaration: of the calls that an API
 # takes, one that the template's reference is about.
 PASSED: dict[str, dict[str, Any]] = {
-    "append_paged_kv_cache": {"paged_kv_cache": _empty(_BF16, 8, 2, 16, 2, 128)},
+    "append_paged_kv_cache": {
+        "paged_kv_cache": (_empty(_BF16, 8, 16, 2, 128), _empty(_BF16, 8, 16, 2, 128))
+    },
     "append_paged_mla_kv_cache": {
         "append_ckv": _empty(_BF16, 4, 512),
         "append_kpe": _empty(_BF16, 4, 64),
@@ -216,6 +218,10 @@ _HALF = tuple(tensor.half() for tensor in _CACHE)
 _HEADS = {"num_qo_heads": 8, "num_kv_heads": 2, "page_size": 1}
 PASSED |= {
     "batch_pod_run": {"causal_p": True, "paged_kv_cache_p": _HALF, "paged_kv_cache_d": _HALF},
+    "gdn_prefill": {
+        "initial_state": _empty(torch.float32, 4, 8, 128, 128),
+        "output_final_state": True,
+    },
     "multi_level_cascade_run": {"paged_kv_cache": _empty(_BF16, 32, 2, 1, 2, 64)},
     "pod_run": {"causal_p": True, "paged_kv_cache_d": _HALF},
     "trtllm_fmha_v2_prefill": {

@@ -176,6 +176,7 @@ TEMPLATE_NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "fp4_quantize": {"is_global_scale_inversed": (False,)},
     "gdn_decode": _PLAIN_GATES,
     "gdn_mtp": _PLAIN_GATES,
+    "gdn_prefill_gates": {"checkpoint_every_n_tokens": (0,), "use_qk_l2norm_in_kernel": (False,)},
     "gemm_fp8_nt_groupwise": _BLOCKS,
     "gemm_fp4": {"use_8x4_sf_layout": (False,)},
     "gemm_mxfp8": {"use_8x4_sf_layout": (False,)},

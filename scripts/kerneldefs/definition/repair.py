@@ -69,7 +69,7 @@ def repair(
         draft, evidence, _ = own
         applied.append(OWN_TEMPLATE)
     evidence = dataclasses.replace(evidence, release=release)
-    why = None if own else denied(evidence.prefix, evidence.api)
+    why = None if own else denied(evidence.prefix)
     if why is not None:
         raise Quarantine("reference-denied", f"{evidence.prefix}: {why}")
     return mended(draft, evidence, applied)

@@ -100,14 +100,6 @@ DENIED: dict[str, str] = {
     "var_block_sparse_run": "the reference is dense attention",
 }
 
-# The same for one API of several that share a template.
-DENIED_APIS: dict[str, dict[str, str]] = {
-    "gdn_decode": {
-        "gated_delta_rule_decode": "the reference's state is [.., V, K], the API's is [.., K, V]"
-    },
-}
-
-
-def denied(prefix: str, api: str) -> str | None:
-    """Return why an API's reference is not to be staged; None where nothing is held against it."""
-    return DENIED.get(prefix) or DENIED_APIS.get(prefix, {}).get(api)
+def denied(prefix: str) -> str | None:
+    """Return why a reference is not to be staged; None where nothing is held against it."""
+    return DENIED.get(prefix)

@@ -149,6 +149,13 @@ def flags(evidence: Evidence) -> list[Variant]:
     return found
 
 
+def state_layout(evidence: Evidence) -> list[Variant]:
+    """A gated delta rule whose state is [K, V], where the template's is [V, K]."""
+    if evidence.prefix != "gdn_decode" or evidence.api != "gated_delta_rule_decode":
+        return []
+    return [Variant("kv", "The state is [K, V].", {}, "gdn_decode_kv")]
+
+
 def named(evidence: Evidence) -> frozenset[str]:
     """Return the arguments whose value a flag's variant names."""
     return frozenset(FLAGS.get(evidence.prefix, {}))
@@ -159,6 +166,7 @@ FAMILIES: tuple[Callable[[Evidence], list[Variant]], ...] = (
     filter_order,
     layout,
     flags,
+    state_layout,
 )
 
 

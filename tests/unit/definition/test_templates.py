@@ -13,7 +13,7 @@ from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.repairs import text
 from kerneldefs.definition.replaced import DENIED, REPLACED, denied
 from kerneldefs.definition.source import parse
-from kerneldefs.definition.variants import FLAGS, filter_order, flags, named
+from kerneldefs.definition.variants import FLAGS, filter_order, flags, named, state_layout
 
 from .calls import FP8, case, fact
 from .made import Made, run_of, scalar, tensor
@@ -50,11 +50,18 @@ def test_a_template_may_know_an_argument_that_others_do_not() -> None:
     assert all(values for row in TEMPLATE_NEUTRAL.values() for values in row.values())
 
 
-def test_denied_is_denied_for_one_api_or_for_all() -> None:
-    assert denied("gdn_decode", "gated_delta_rule_decode")
-    assert denied("gdn_decode", "gated_delta_rule_decode_pretranspose") is None
-    assert denied("gdn_prefill", "anything")
+def test_denied_is_denied_and_has_no_reference_of_ours() -> None:
+    assert denied("allreduce_fusion")
+    assert denied("rmsnorm") is None
     assert not DENIED.keys() & REPLACED.keys()
+
+
+def test_a_transposed_state_is_another_function() -> None:
+    assert state_layout(evidence("gdn_decode")) == []
+    call = case("made:x", "flashinfer.gdn_decode.gated_delta_rule_decode", {}, {}).call
+    template = Template(call.op, "made", "gdn_decode", "", {}, {}, {}, (), True)
+    (found,) = state_layout(gather(call, template))
+    assert (found.suffix, found.reference) == ("kv", "gdn_decode_kv")
 
 
 def test_an_output_buffer_that_was_left_out_is_made_from_the_inputs() -> None:

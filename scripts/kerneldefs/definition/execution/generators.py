@@ -124,7 +124,7 @@ ROWS: tuple[Row, ...] = (
     Row("", r"seq_?lens?|kv_lens?|context_len", "int", key_lengths),
     Row("", r"batch_ind|request_id", "int", requests),
     Row("", r"topk_id|topk_ind|expert", "int", chosen_experts),
-    Row("page_append", r"^positions", "int", places_in_requests),
+    Row("page_append|rope", r"^positions", "int", places_in_requests),
     Row("", r"pos", "int", positions),
     Row("", r"state_ind|cache_ind", "int", in_turn),
     Row("", r"top_k", "int", cycled(1, 40, 1 << 20)),

@@ -14,6 +14,7 @@ from kerneldefs.definition.execution import (
     planned,
     products,
     quantized,
+    recurrent,
 )
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
@@ -29,6 +30,7 @@ class Row:
     pairs: Callable[[Definition, Values, Run], list[Pair]]
 
 
+_HEADS = "a loop over tokens and heads in float64"
 _MATMUL = "torch.matmul in float64"
 _SEARCH = "a search for each number's code"
 _SDPA = "torch.nn.functional.scaled_dot_product_attention"
@@ -248,6 +250,34 @@ ROWS: tuple[Row, ...] = (
         (),
         _MATMUL,
         products.segments,
+    ),
+    Row(
+        r"gdn_prefill_gates_.*",
+        ("q", "k", "v", "g", "beta", "initial_state", "cu_seqlens"),
+        (),
+        _HEADS,
+        recurrent.gdn_prefill,
+    ),
+    Row(
+        r"gdn_decode_.*_kv",
+        ("q", "k", "v", "state", "A_log", "a", "dt_bias", "b"),
+        (),
+        _HEADS,
+        recurrent.gdn_decode,
+    ),
+    Row(
+        r"append_paged_kv_cache_.*",
+        ("append_key", "append_value", "batch_indices", "positions"),
+        ("k_cache", "v_cache", "kv_indices", "kv_indptr", "kv_last_page_len"),
+        "a loop over rows",
+        recurrent.append,
+    ),
+    Row(
+        r"chain_speculative_sampling_v\d+",
+        ("draft_probs", "draft_token_ids", "target_probs"),
+        (),
+        f"shares of {recurrent.ROWS} rows",
+        recurrent.chain,
     ),
     Row(r"gemm_n\d+_k\d+", ("A", "B"), (), "torch.matmul", independent.gemm),
     Row(r"silu_and_mul_.*", (), ("x", "input"), "torch.nn.functional.silu", independent.gated_silu),

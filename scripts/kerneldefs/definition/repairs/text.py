@@ -217,12 +217,21 @@ CONSTRAINTS: dict[str, tuple[str, ...]] = {
     "b12x_moe_wrapper": _FP4_EXPERTS,
     "cute_dsl_fused_moe_nvfp4": (*_FP4_EXPERTS, "input_width == hidden_size // 2"),
     "cute_dsl_moe_wrapper": (*_FP4_EXPERTS, "input_width == hidden_size // 2"),
+    "msa_sparse_decode_attention": ("len_indptr == total_q + 1",),
+    "rope_quantize_fp8_append_paged_kv_cache": ("head_dim == rope_dim + no_rope_dim",),
     "gemm_mxfp8": (f"A_scale_size == {_SWIZZLED.format(rows='M')}",),
 }
 
 
+# Prefix -> the scalars with which its constraints above hold.
+CONSTRAINED: dict[str, dict[str, int]] = {"msa_sparse_decode_attention": {"seqlen_q": 1}}
+
+
 def add_constraints(draft: Draft, evidence: Evidence) -> Draft:
     """Add the constraints that a template lacks."""
+    for name, value in CONSTRAINED.get(evidence.prefix, {}).items():
+        if evidence.scalar(name) != value:
+            raise Quarantine("argument-not-modelled", f"{name} is {evidence.scalar(name)}")
     result = copied(draft)
     lacking = [c for c in CONSTRAINTS.get(evidence.prefix, ()) if c not in draft["constraints"]]
     result["constraints"] = [*draft["constraints"], *lacking]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kerneldefs.definition.draft import Draft, Quarantine
 from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.own import Retarget
-from kerneldefs.definition.templates import attention, gemm, mla, moe, quantization, sparse
+from kerneldefs.definition.templates import attention, gemm, mla, moe, quantization, sparse, state
 
 # API -> when and how its calls are described by a template of ours.
 RETARGETS: dict[str, Retarget] = {
@@ -15,6 +15,7 @@ RETARGETS: dict[str, Retarget] = {
     **moe.ROWS,
     **quantization.ROWS,
     **sparse.ROWS,
+    **state.ROWS,
 }
 
 

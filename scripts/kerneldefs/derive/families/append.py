@@ -11,7 +11,7 @@ from typing import Any
 
 from kerneldefs.capture.observe.ops import ATTENTION, KV_APPEND
 from kerneldefs.capture.record import KernelCall
-from kerneldefs.definition.own import OwnTemplate
+from kerneldefs.definition.templates.state import APPEND
 from kerneldefs.derive.equivalent import (
     BF16,
     I32,
@@ -24,43 +24,6 @@ from kerneldefs.derive.equivalent import (
     Options,
     Underivable,
     fact,
-)
-from kerneldefs.derive.families.gqa import OFFSETS
-
-_NEW = ("nnz_kv", "num_kv_heads", "head_dim")
-_CACHE = ("num_pages", "page_size", "num_kv_heads", "head_dim")
-APPEND = OwnTemplate(
-    op_type="page_append",
-    name_prefix="append_paged_kv_cache",
-    description="Write new keys and values into a paged cache, each at its place in its request.",
-    tags=("status:unverified",),
-    axes={
-        "nnz_kv": (None, "Number of new tokens."),
-        "num_kv_heads": ("kv", "Number of key and value heads on one rank."),
-        "head_dim": ("d", "Head dimension."),
-        "page_size": ("ps", "Tokens per page."),
-        "num_pages": (None, "Number of pages of the cache."),
-        "batch_size": (None, "Number of requests."),
-        "len_indptr": (None, "Number of requests + 1."),
-        "num_kv_indices": (None, "Number of pages of all requests."),
-    },
-    inputs={
-        "append_key": (_NEW, "New keys."),
-        "append_value": (_NEW, "New values."),
-        "batch_indices": (("nnz_kv",), "Request of each new token."),
-        "positions": (("nnz_kv",), "Position of each new token in its request."),
-        "k_cache": (_CACHE, "Keys."),
-        "v_cache": (_CACHE, "Values."),
-        "kv_indices": (("num_kv_indices",), "Pages of each request."),
-        "kv_indptr": (("len_indptr",), OFFSETS.format("pages")),
-        "kv_last_page_len": (("batch_size",), "Tokens on the last page, the new ones included."),
-    },
-    outputs={
-        "k_cache_out": (_CACHE, None, "Keys with the new ones."),
-        "v_cache_out": (_CACHE, None, "Values with the new ones."),
-    },
-    constraints=("len_indptr == batch_size + 1",),
-    reference="append_paged_kv_cache",
 )
 
 

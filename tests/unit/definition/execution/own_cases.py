@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerneldefs.definition.own import OwnTemplate, reference
-from kerneldefs.definition.templates import attention, gemm, moe, quantization, sparse
+from kerneldefs.definition.templates import attention, gemm, moe, quantization, sparse, state
 
 from .make import definition
 
@@ -133,6 +133,31 @@ XQA_MLA = definition(
     consts={"beam_width": 1, "num_heads": 4, "d_qk": 20, "head_dim_ckv": 16}
     | {"num_kv_heads": 1, "page_size": 2},
 )
+APPEND = of(state.APPEND, {"num_kv_heads": 2, "head_dim": 4, "page_size": 2}, positions="int32")
+_GATES = {"initial_state": "float32", "g": "float32", "beta": "float32"}
+_GDN = {"num_q_heads": 2, "num_k_heads": 2, "num_v_heads": 4, "head_size": 8}
+GDN = of(state.GDN_PREFILL, _GDN, cu_seqlens="int64", **_GATES)
+CHAIN = of(state.CHAIN, {"vocab_size": 50}, draft_probs="float32", target_probs="float32")
+_STEP = ["batch_size", "seq_len"]
+_GATED = {name: ([*_STEP, "num_v_heads"], "bfloat16") for name in ("a", "b")}
+_KV = (["batch_size", "num_v_heads", "head_size", "head_size"], "float32")
+GDN_KV = definition(
+    reference("gdn_decode_kv", {}),
+    {
+        "q": ([*_STEP, "num_q_heads", "head_size"], "bfloat16"),
+        "k": ([*_STEP, "num_k_heads", "head_size"], "bfloat16"),
+        "v": ([*_STEP, "num_v_heads", "head_size"], "bfloat16"),
+        "state": _KV,
+        "A_log": (["num_v_heads"], "float32"),
+        "a": _GATED["a"],
+        "dt_bias": (["num_v_heads"], "float32"),
+        "b": _GATED["b"],
+    },
+    {"output": ([*_STEP, "num_v_heads", "head_size"], "bfloat16"), "new_state": _KV},
+    name="gdn_decode_qk2_v4_d8_kv",
+    op_type="gdn",
+    consts={**_GDN, "seq_len": 1},
+)
 
 TRUE = {
     name: value
@@ -140,6 +165,14 @@ TRUE = {
     if name.isupper() and isinstance(value, dict) and "reference" in value
 }
 FALSE = {
+    "rows in the wrong page": mistaken(APPEND, "first + positions.long() // page_size", "first"),
+    "keys not forgotten": mistaken(GDN, "(v[t].float() - known)", "v[t].float()"),
+    "decay after the update": mistaken(GDN, "* g[t].float()[:, None, None]", "* 1.0"),
+    "the state transposed": mistaken(GDN_KV, "bhk,bhv->bhkv", "bhv,bhk->bhkv"),
+    "the most likely token": mistaken(
+        CHAIN, "torch.multinomial(rest, 1)", "rest.argmax(dim=1, keepdim=True)"
+    ),
+    "a rejected draft is kept": mistaken(CHAIN, ".cumprod(dim=1)", ""),
     "values from the end": mistaken(XQA_MLA, "v[..., :VALUE_DIM]", "v[..., -VALUE_DIM:]"),
     "a scale left out": mistaken(NVFP4, "blocks * factor", "blocks / scales.float()"),
     "the second code first": mistaken(SILU, "codes[..., 0::2] + 16", "codes[..., 0::2] * 16 + 1"),
