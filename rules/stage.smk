@@ -45,6 +45,7 @@ rule stage:
         " --model {wildcards.model:q}"
         " --out {params.folder:q}/definitions"
         " --manifest {output.manifest:q}"
+        " --upstream {params.folder:q}/upstream"
         " --configs {params.folder:q}/configs"
         " --dumps {params.folder:q}/dumps"
         " --cookbook {params.cookbook:q}"

@@ -28,6 +28,7 @@ rule validate:
         "../environment.yml"
     params:
         folder=subpath(input.manifest, parent=True),
+        templates=f"{RUN.settings.results}/cache/templates.json",
         only=lambda wildcards: RUN.config_ids(wildcards.model),
         left_over=RUN.left_over,
         code=planning.code_digest("validate"),
@@ -39,6 +40,7 @@ rule validate:
         " --dumps {params.folder:q}/dumps"
         " --candidates {params.folder:q}/candidates"
         " --derived {params.folder:q}/derived"
+        " --templates {params.templates:q}"
         " --only {params.only:q}"
         " --report-json {output.json:q}"
         " --report-txt {output.text:q}"

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--requests", type=Path, help="YAML with links of kernel requests by definition name"
     )
+    arguments.add_argument("--upstream", type=Path, help="folder for drafts of issues")
     running = arguments.add_argument_group("running the references")
     running.add_argument(
         "--execute", action="store_true", help="quarantine what does not run as declared"
@@ -68,6 +69,8 @@ def main() -> int:
     from kerneldefs.dataset import classes, provenance
     from kerneldefs.dataset.existing import Dataset
     from kerneldefs.dataset.stage import executed, load_model, select, write_tree
+    from kerneldefs.dataset.upstream import write_drafts
+    from kerneldefs.definition.candidates import load_candidates
     from kerneldefs.definition.execution.limits import Limits
 
     dataset = Dataset(options.dataset) if options.dataset else None
@@ -86,6 +89,9 @@ def main() -> int:
     if options.configs and options.dumps:
         ids = [folder.name for folder in options.candidates]
         made["captures"] = provenance.captures(options.configs, options.dumps, ids)
+    if options.upstream:
+        lost = [row for folder in options.candidates for row in load_candidates(folder)[2]]
+        write_drafts(selection.staged, [row.to_json() for row in lost], options.upstream)
     counts = write_tree(selection, options.model, options.out, options.manifest, made)
     print(
         f"{options.model}: {len(selection.staged)} definitions staged ({counts['written']} written,"

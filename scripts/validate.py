@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--report-txt", type=Path, metavar="FILE", help="and for people here")
     report.add_argument("--manifest", type=Path, help="manifest that staging wrote")
     report.add_argument("--candidates", type=Path, help="folder with each config's candidates")
+    report.add_argument("--templates", type=Path, help="catalogue of FlashInfer's templates")
     report.add_argument("--derived", type=Path, help="folder with what was derived of each config")
     report.add_argument("--configs", type=Path, help="folder with the serving configs")
     report.add_argument("--dumps", type=Path, help="folder with the captures")
@@ -63,6 +64,7 @@ def main() -> int:
         manifest=options.manifest,
         candidates=options.candidates,
         derived=options.derived,
+        templates=options.templates,
         configs=options.configs,
         dumps=options.dumps,
         dropped=options.dropped,

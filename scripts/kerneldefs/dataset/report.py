@@ -10,12 +10,14 @@ from typing import Any
 from kerneldefs.capture.record import CAPTURE_FILE
 from kerneldefs.dataset.changes import CHANGES_FILE
 from kerneldefs.dataset.derived import joined_indexes, joined_lists
+from kerneldefs.dataset.exercised import exercised
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
 from kerneldefs.definition.repair import OWN_TEMPLATE
 from kerneldefs.definition.repairs import REPAIRS
 from kerneldefs.definition.templates import RETARGETS
+from kerneldefs.derive.catalogue import Catalogue, read_catalogue
 from kerneldefs.files import read_json
 
 # What a capture's summary says that a reader of the report needs.
@@ -57,6 +59,7 @@ class Inputs:
     dropped: Path | None = None
     only: tuple[str, ...] | None = None  # the run's configs, where folders hold more; None: all
     derived: Path | None = None  # what was derived of each config, like candidates
+    templates: Path | None = None  # catalogue of FlashInfer's templates; it may not be there
 
 
 def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any]:
@@ -95,6 +98,7 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "repairs": _causes(),
         "checks": {check.id: check.sentence for check in CHECKS},
     }
+    report["exercised"] = exercised(report["definitions"], _catalogue(inputs.templates))
     found = [(item.path, finding) for item in checked for finding in item.findings]
     if inputs.manifest:
         found += check_manifest(inputs.definitions, manifest)
@@ -106,6 +110,10 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
     report["warnings"] = [_finding(*pair) for pair in found if pair[1].severity != ERROR]
     report["ok"] = not report["errors"]
     return report
+
+
+def _catalogue(path: Path | None) -> Catalogue | None:
+    return read_catalogue(path) if path and path.exists() else None
 
 
 def _finding(path: str, finding: Finding) -> dict[str, str]:

@@ -21,6 +21,7 @@ def as_text(report: dict[str, Any]) -> str:
         _rows("Refused by SGLang", (f"{r['config']}: {r['reason']}" for r in report["refused"])),
         _rows("Cookbook entries without a capture", _dropped(report)),
         _rows("Notes on serving configs", _notes(report)),
+        _rows("What the captures exercised", _exercised(report)),
         _rows("Repairs that were needed, and their causes", _repairs(report)),
         _rows("Captures", _captures(report)),
         _rows("Changed by the last staging that changed something", _changes(report)),
@@ -111,6 +112,18 @@ def _dropped(report: dict[str, Any]) -> Iterable[str]:
 def _notes(report: dict[str, Any]) -> Iterable[str]:
     for config, data in report["configs"].items():
         yield from (f"{config}: {note}" for note in data.get("notes", []))
+
+
+def _exercised(report: dict[str, Any]) -> Iterable[str]:
+    found = report.get("exercised", {})
+    for key in ("moe_routings", "sampling", "further", "page_sizes"):
+        for how, names in found.get(key, {}).items():
+            if names:
+                yield f"{key.replace('_', ' ')}, {how}: {', '.join(map(str, names))}"
+    templates = found.get("templates")
+    if templates:
+        count, all_of = len(templates["exercised"]), templates["registered"]
+        yield f"FlashInfer {templates['release']}: {count} of {all_of} templates with an API"
 
 
 def _repairs(report: dict[str, Any]) -> Iterable[str]:
