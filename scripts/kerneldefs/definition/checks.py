@@ -16,10 +16,12 @@ from typing import Any
 from kerneldefs.definition import bench, naming, source
 from kerneldefs.definition.constraints import names_in
 from kerneldefs.definition.draft import DTYPES, Quarantine, used_axes
+from kerneldefs.definition.execution import sizes
 from kerneldefs.definition.tags import VOCABULARY
 
 SCHEMA = Path(__file__).parents[3] / "config" / "schemas" / "definition.schema.json"
 ERROR, WARNING = "error", "warning"
+UNLIMITED = 2**62  # bytes: whether a definition fits into memory is not asked here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +149,18 @@ def _constraints(subject: Subject) -> list[str]:
     return found
 
 
+def _constraints_hold(subject: Subject) -> list[str]:
+    """Sizes are chosen for which they hold; those over values are held against real inputs later.
+
+    The execution gate makes such inputs (execution/inputs.py), which takes torch.
+    """
+    try:
+        sizes.choose(subject.definition, budget=UNLIMITED)
+    except sizes.NoSizes as error:
+        return [str(error)]
+    return []
+
+
 def _run(subject: Subject) -> list[str]:
     tree = source.parse(subject.definition["reference"])
     runs = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"]
@@ -210,6 +224,7 @@ CHECKS: tuple[Check, ...] = (
     Check("sides", "There are inputs and outputs, and no name is both.", _sides),
     Check("output-axes", "Every var axis of an output is one of an input.", _output_axes),
     Check("constraints", "Constraints parse and use known names only.", _constraints),
+    Check("constraints-hold", "Sizes exist for which all constraints hold.", _constraints_hold),
     Check("run", "The reference has one run(), whose parameters are the inputs in order.", _run),
     Check("return-arity", "run() returns as many values as there are outputs.", _return_arity),
     Check("names-bound", "The reference uses no name that nothing defines.", _names_bound),

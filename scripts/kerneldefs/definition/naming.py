@@ -91,6 +91,25 @@ PARTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
+# A word of a name that may be a size: h32, topk8, N256. Some say what is computed instead: fp8.
+_SIZE = re.compile(r"([A-Za-z]{1,4})(\d+)")
+_MEANING = frozenset(
+    ["act", "bf", "cap", "e2m", "e4m", "fp", "int", "m", "mxfp", "nvfp", "sm", "win"]
+)
+# Parts of names that stand for a size in every family; a v may be a version, as in fmha_v2.
+_ABBREVIATIONS = frozenset({part for parts in PARTS.values() for part, _ in parts} - {"v"})
+
+
+def size_in(word: str) -> int | None:
+    """Return the size that a word of a name gives; None for a word that gives none.
+
+    >>> size_in("kv8"), size_in("fp8"), size_in("decode")
+    (8, None, None)
+    """
+    match = _SIZE.fullmatch(word)
+    return int(match[2]) if match and match[1].lower() not in _MEANING else None
+
+
 def contradictions(name: str, axes: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Return where a name of a known family says something else than the const axes."""
     for prefix, parts in PARTS.items():
@@ -100,4 +119,10 @@ def contradictions(name: str, axes: Mapping[str, Mapping[str, object]]) -> list[
         expected = "_".join([prefix, *(f"{abbrev}{values[axis]}" for abbrev, axis in parts)])
         if None not in values.values() and not re.fullmatch(rf"{expected}(_\w.*)?", name):
             return [f"the name is {name}, its axes give {expected}"]
-    return []
+    sizes = {axis.get("value") for axis in axes.values()}
+    words = [
+        word
+        for word in name.split("_")
+        if word.rstrip("0123456789") in _ABBREVIATIONS and size_in(word) not in (None, *sizes)
+    ]
+    return [f"the name is {name}, and no const axis has the size of {word}" for word in words]

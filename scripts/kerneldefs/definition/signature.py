@@ -17,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
+from kerneldefs.definition.naming import size_in
 from kerneldefs.definition.roles import sizes_by_role
 from kerneldefs.definition.source import constants
 from kerneldefs.definition.variants import EPSILON, number
 from kerneldefs.files import canonical_json
 
 ALIASES = Path(__file__).with_name("aliases.json")
-# A word of a name that may be a size: h32, topk8, N256.
-_SIZE = re.compile(r"([A-Za-z]{1,4})(\d+)")
-# Words of that form which say what is computed: fp8, sm100, win511, cap50, act3.
-_MEANING = frozenset(["act", "bf", "cap", "e2m", "e4m", "fp", "int", "llama", "mxfp", "nvfp"])
-_MEANING |= frozenset(["sm", "win"])
 _EPSILON_WORD = re.compile(r"eps([0-9.]+(?:e-?\d+)?)(?![0-9A-Za-z])")
 # Axes whose size follows from others: some templates declare them, others do not.
 _FOLLOWS = re.compile(r"_blocks$|_div_|_mul_|_out_size$|packed")
@@ -73,12 +69,7 @@ def function_words(name: str, sizes: set[int]) -> str:
     'gqa_ragged_prefill_causal'
     """
     words = _EPSILON_WORD.sub("", names_of(name)[-1]).split("_")
-    return "_".join(word for word in words if word and not _is_size(word, sizes))
-
-
-def _is_size(word: str, sizes: set[int]) -> bool:
-    match = _SIZE.fullmatch(word)
-    return bool(match and match[1].lower() not in _MEANING and int(match[2]) in sizes)
+    return "_".join(word for word in words if word and size_in(word) not in sizes)
 
 
 def _epsilon(definition: Draft) -> str | None:
