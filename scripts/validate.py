@@ -33,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep what running them gave here"
     )
+    arguments.add_argument(
+        "--bench",
+        action="store_true",
+        help="ask flashinfer-bench validate too (needs a release that has it; unproven)",
+    )
     report = arguments.add_argument_group("report of a run")
     report.add_argument("--report-json", type=Path, metavar="FILE", help="write the report here")
     report.add_argument("--report-txt", type=Path, metavar="FILE", help="and for people here")
@@ -52,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Check and report; 1 when a definition, or the run as a whole, has an error."""
     options = parser().parse_args()
+    from kerneldefs.dataset.benchvalidate import validated
     from kerneldefs.dataset.findings import check_tree, execute
     from kerneldefs.dataset.report import Inputs, build
     from kerneldefs.dataset.table import as_text
@@ -73,6 +79,8 @@ def main() -> int:
     if options.manifest and not options.definitions.exists():
         options.definitions.mkdir(parents=True)  # nothing was staged, which the report will say
     checked = check_tree(options.definitions, op_types, names)
+    if options.bench:
+        checked = validated(checked, options.definitions)
     if options.execute:
         checked = execute(checked, options.cache)
     report = build(inputs, checked)
