@@ -55,7 +55,7 @@ CODE = {
     ),
     "stage": ("scripts/stage.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
-    "page": ("scripts/page.py", "scripts/kerneldefs/page"),
+    "page": ("scripts/page.py", "scripts/kerneldefs/page", "scripts/kerneldefs/templating.py"),
 }
 SIMULATE = "simulate"
 MANIFEST_FILE = "manifest.json"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
-from kerneldefs import __version__
 from kerneldefs.dataset.changes import KINDS
 from kerneldefs.page import plots
 from kerneldefs.page.details import code_css, details_of
@@ -16,6 +11,7 @@ from kerneldefs.page.index import VERDICTS, Summary, family_names
 from kerneldefs.page.matrix import STATUSES, families_of, rows_of, totals
 from kerneldefs.page.plots import layout_of, size_panels, time_bars
 from kerneldefs.page.results import Results
+from kerneldefs.templating import renderer
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -50,26 +46,16 @@ def index_page(summaries: list[Summary]) -> str:
     )
 
 
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(
-        version=__version__,
-        statuses=STATUSES,
-        change_kinds=KINDS,
-        layout_of=layout_of,
-        code_css=code_css,
-        source=lambda name: (TEMPLATES / name).read_text(encoding="utf-8"),
-    )
-    return environment
+def _source(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _render(template: str, **context: Any) -> str:
-    return _environment().get_template(template).render(**context)
+_render = renderer(
+    TEMPLATES,
+    markup=True,
+    statuses=STATUSES,
+    change_kinds=KINDS,
+    layout_of=layout_of,
+    code_css=code_css,
+    source=_source,
+)

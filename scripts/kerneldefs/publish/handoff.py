@@ -12,18 +12,15 @@ Nothing is committed, pushed or opened.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from kerneldefs import __version__
 from kerneldefs.files import read_json, replaced_directory, write_text
 from kerneldefs.publish import coverage
 from kerneldefs.publish.facts import Model
 from kerneldefs.publish.plan import ADD, CONFLICTS, UNITE, Step
+from kerneldefs.templating import renderer
 
 TEMPLATES = Path(__file__).with_name("templates")
 GROUPS = ("definition", "op_type", "model")
@@ -63,12 +60,12 @@ def write_handoff(
     with replaced_directory(results / "handoff") as folder:
         for request in requests:
             _write_request(folder / request.name, request, model, rows, dataset)
-        _render(folder / "README.md", "readme.md.j2", about)
+        _write(folder / "README.md", "readme.md.j2", about)
         if conflicts:
-            _render(folder / "conflicts.md", "conflicts.md.j2", about)
+            _write(folder / "conflicts.md", "conflicts.md.j2", about)
         bench = folder / "flashinfer-bench"
         about["summary"] = coverage.summary_row(model, rows)
-        _render(bench / "model_coverage.mdx", "model_coverage.mdx.j2", about)
+        _write(bench / "model_coverage.mdx", "model_coverage.mdx.j2", about)
         write_text(bench / "models.ts", coverage.models_entry(model))
     return requests
 
@@ -122,8 +119,8 @@ def _write_request(
     }
     for step in request.steps:
         write_text(folder / "dataset" / step.path, step.text)
-    _render(folder / "dataset" / "pull_request.md", "dataset.md.j2", about)
-    _render(folder / "flashinfer-bench" / "pull_request.md", "bench.md.j2", about)
+    _write(folder / "dataset" / "pull_request.md", "dataset.md.j2", about)
+    _write(folder / "flashinfer-bench" / "pull_request.md", "bench.md.j2", about)
 
 
 def _configs(items: Mapping[str, Any], step: Step, model: Model) -> list[str]:
@@ -133,19 +130,8 @@ def _configs(items: Mapping[str, Any], step: Step, model: Model) -> list[str]:
     return [config for row in rows for config in row["configs"]]
 
 
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # the output is Markdown for a person to read before it is posted
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(version=__version__, counted=counted)
-    return environment
+_render = renderer(TEMPLATES, markup=False, counted=counted)  # Markdown, read before it is posted
 
 
-def _render(path: Path, template: str, about: Mapping[str, Any]) -> None:
-    write_text(path, _environment().get_template(template).render(**about))
+def _write(path: Path, template: str, about: Mapping[str, Any]) -> None:
+    write_text(path, _render(template, **about))
