@@ -16,7 +16,7 @@ from kerneldefs.files import replaced_directory, write_text
 
 LABELS = ("enhancement", "flashinfer-trace")
 _API = "fi_api:"
-_SIZES = re.compile(r"_(?=[a-z_]*\d)[a-z_]*\d.*$")
+_SIZES = re.compile(r"_(h|kv|d|n|k|N|K|v|q|qk|e|i|topk|s|ps|ckv|kpe)\d+(_.*)?$")
 
 
 def write_drafts(

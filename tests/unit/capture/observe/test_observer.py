@@ -1,0 +1,146 @@
+"""Hooks and the net under them, on a small model with layers that stand in for SGLang's."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+import torch
+from kerneldefs.capture.observe import layers, ops
+from kerneldefs.capture.observe.observer import MODULE_TREE, Observer
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.capture.recorder import Recorder
+from torch import nn
+
+
+class RMSNorm(nn.Module):
+    """A norm that binds its method when it is built, as SGLang's layers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+        self.variance_epsilon = 1e-5
+        self.bound = self.forward_cuda
+
+    def forward_cuda(self, x: Any, residual: Any = None) -> Any:
+        return self.forward_native(x, residual)
+
+    def forward_native(self, x: Any, residual: Any = None) -> Any:
+        return x * self.weight
+
+    def forward(self, *args: Any) -> Any:
+        return self.bound(*args)
+
+
+class LinearBase(nn.Module):
+    """A linear layer that multiplies through its quantization method."""
+
+    def __init__(self, n: int, k: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n, k))
+        self.output_size_per_partition = n
+        self.quant_method = Method()
+
+    def forward(self, x: Any) -> Any:
+        return self.quant_method.apply(self, x)
+
+
+class Method:
+    """Keeps a weight as it is."""
+
+    def apply(self, layer: Any, x: Any, bias: Any = None) -> Any:
+        return torch.nn.functional.linear(x, layer.weight)
+
+
+class Model(nn.Module):
+    """A layer of each kind, and two weights that no layer owns up to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = RMSNorm()
+        self.q_norm = RMSNorm()  # a fused kernel does its work
+        self.proj = LinearBase(6, 8)
+        self.gate = nn.Parameter(torch.zeros(4, 8))
+        self.absorbed = torch.zeros(2, 8, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.norm(x, x)
+        self.proj(x)
+        torch.bmm(x.expand(2, -1, -1), self.absorbed)
+        return x.float() @ self.gate.float().T
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[KernelCall]:
+    """What is recorded of one forward of the model."""
+    place = types.ModuleType("stand_in")
+    place.RMSNorm = RMSNorm  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stand_in", place)
+    hooks = (
+        layers.Hook("stand_in:RMSNorm", ("forward_cuda", "forward_native"), layers.norm),
+        layers.Hook("stand_in:Missing", ("forward",), layers.norm),
+        layers.Hook("stand_in:Seldom", ("forward",), layers.norm, optional=True),
+    )
+    monkeypatch.setattr(layers, "HOOKS", hooks)
+    for cls in (RMSNorm, Method):  # hooks stay for as long as a process lives
+        for name, value in vars(cls).copy().items():
+            if callable(value):
+                monkeypatch.setattr(cls, name, value)
+    recorder = Recorder()
+    observer = Observer(recorder)
+    observer.install()
+    model = Model()
+    observer.follow(model)
+    with torch.no_grad(), recorder.step("decode"), observer.watching():
+        model(torch.zeros(3, 8))
+    assert observer.finish() == ["SGLang has no stand_in:Missing, which is observed (2 times)"]
+    return recorder.calls()
+
+
+def of(calls: list[KernelCall], op: str) -> list[KernelCall]:
+    """Return the calls of an op."""
+    return [call for call in calls if call.op == op]
+
+
+def test_layers_are_read_once_with_what_they_are(calls: list[KernelCall]) -> None:
+    ran, fused = sorted(of(calls, ops.NORM), key=lambda call: call.phase)
+    assert ran.phase == "decode" and ran.count == 1
+    assert ran.scalars["style"] == "rmsnorm" and ran.scalars["eps"] == 1e-5
+    assert ran.tensors["x"].shape == ran.tensors["residual"].shape == (3, 8)
+    assert fused.phase == MODULE_TREE and fused.layer == "q_norm"
+    assert "residual" not in fused.tensors
+
+
+def test_linear_layers_claim_their_product(calls: list[KernelCall]) -> None:
+    by_name = {call.scalars.get("weight_name"): call for call in of(calls, ops.LINEAR)}
+    layer = by_name[None]
+    assert layer.tensors["weight"].shape == (6, 8)
+    assert layer.scalars["quantization"] == "none" and layer.scalars["kind"] == "LinearBase"
+    assert set(by_name) == {None, ".gate"}  # a product of the layer is no second record
+
+
+def test_the_net_finds_what_no_hook_claims(calls: list[KernelCall]) -> None:
+    (gate,) = (c for c in of(calls, ops.LINEAR) if c.scalars.get("weight_name"))
+    assert gate.tensors["weight"].shape == (4, 8)  # a cast of a weight is still the weight
+    assert gate.outputs[0].shape == (3, 4)
+    (absorbed,) = of(calls, ops.MATMUL)
+    assert absorbed.scalars["operator"] == "aten::bmm"
+    assert absorbed.tensors["weight"].shape == (2, 8, 5)
+
+
+def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Any:
+        raise AttributeError("this release has no such attribute")
+
+    monkeypatch.setattr(layers, "HOOKS", ())
+    monkeypatch.setattr(layers, "linear", broken)
+    monkeypatch.setattr(Method, "apply", Method.apply)
+    observer, model = Observer(Recorder()), Model()
+    observer.follow(model)
+    assert model.proj(torch.zeros(3, 8)).shape == (3, 6)
+    (warning,) = observer.finish()
+    assert "a call of Method was not read" in warning and "AttributeError" in warning
