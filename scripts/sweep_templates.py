@@ -14,6 +14,8 @@ from pathlib import Path
 
 from kerneldefs.cli import run
 
+MARKER = "<!-- Behind this line: python scripts/sweep_templates.py --execute --document -->"
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
@@ -22,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--execute", action="store_true", help="quarantine what fails to run")
     arguments.add_argument("--cache", type=Path, help="keep what was executed here")
+    arguments.add_argument(
+        "--document", type=Path, help="write the table behind this file's marker as well"
+    )
     arguments.add_argument("--out", type=Path, help="write clean definitions and table.json here")
     return arguments
 
@@ -31,9 +36,18 @@ def main() -> int:
     options = parser().parse_args()
     from kerneldefs.capture.registry import template_calls
     from kerneldefs.definition import package
+    from kerneldefs.definition.candidates import definition_text
+    from kerneldefs.definition.execution.cache import torch_version
     from kerneldefs.definition.execution.runner import run_references
-    from kerneldefs.definition.sweep import as_text, sweep, with_execution, without_collisions
-    from kerneldefs.files import replaced_directory, write_json
+    from kerneldefs.definition.sweep import (
+        as_markdown,
+        as_text,
+        sweep,
+        with_agreement,
+        with_execution,
+        without_collisions,
+    )
+    from kerneldefs.files import replaced_directory, write_json, write_text
 
     release = package.installed_version()
     rows = without_collisions(
@@ -43,18 +57,24 @@ def main() -> int:
     if options.execute:
         clean = [row for row in rows if row.definition is not None]
         outcomes = run_references([row.definition or {} for row in clean], options.cache)
-        failed = {
-            id(row): with_execution(row, outcome.kind, outcome.reason)
+        judged = {
+            id(row): with_agreement(row, outcome.agreement["against"] if outcome.verified else "")
+            if outcome.passed
+            else with_execution(row, outcome.kind, outcome.reason)
             for row, outcome in zip(clean, outcomes, strict=True)
-            if not outcome.passed
         }
-        rows = [failed.get(id(row), row) for row in rows]
+        rows = [judged.get(id(row), row) for row in rows]
+    if options.document:
+        text = options.document.read_text(encoding="utf-8")
+        versions = f"FlashInfer {release}, torch {torch_version()}"
+        head = text.partition(MARKER)[0]
+        write_text(options.document, f"{head}{MARKER}\n\n{as_markdown(rows, versions)}")
     if options.out:
         with replaced_directory(options.out) as folder:
             for row in rows:
                 if row.definition is not None:
                     path = f"{row.definition['op_type']}/{row.definition['name']}.json"
-                    write_json(folder / "definitions" / path, row.definition)
+                    write_text(folder / "definitions" / path, definition_text(row.definition))
             write_json(folder / "table.json", [row.to_json() for row in rows])
     print(as_text(rows), end="")
     return 0

@@ -53,7 +53,7 @@ REPLACED: dict[str, Replaced] = {
         ("logits", "top_k", "top_p"),
     ),
     "xqa_mla": Replaced(
-        "flashinfer/trace/templates/attention.py (0.6.18): rounds its result to the queries' "
+        "flashinfer/trace/templates/page.py (0.6.18): rounds its result to the queries' "
         "dtype, FP8, before the output's",
         "xqa_mla",
         ("q", "k_cache", "v_cache", "page_table", "seq_lens"),

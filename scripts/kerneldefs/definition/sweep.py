@@ -25,6 +25,7 @@ class Swept:
     cause: str
     reason: str
     definition: Draft | None = None
+    against: str = ""  # what its reference was found to agree with
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -81,6 +82,49 @@ def _content(definition: Draft) -> Draft:
 def with_execution(row: Swept, kind: str, reason: str) -> Swept:
     """Quarantine a clean definition whose reference failed when it ran."""
     return dataclasses.replace(row, cause=f"execution-{kind}", reason=reason, definition=None)
+
+
+def with_agreement(row: Swept, against: str) -> Swept:
+    """Note what a definition's reference agreed with."""
+    return dataclasses.replace(row, against=against)
+
+
+def as_markdown(rows: Sequence[Swept], versions: str) -> str:
+    """Return the same as three tables: clean, quarantined, and without a reference."""
+    judged = [row for row in rows if row.has_reference]
+    clean = [row for row in judged if row.definition is not None]
+    lost = [row for row in judged if row.definition is None]
+    others = [row for row in rows if not row.has_reference]
+    compared = sum(bool(row.against) for row in clean)
+    share = 100 * len(clean) / len(judged) if judged else 0.0
+    lines = [
+        f"{versions}: {len(rows)} templates, {len(judged)} with a reference. Of these {len(clean)} "
+        f"are clean and ran as declared ({share:.1f} %); {compared} agree with an independent "
+        f"implementation as well. {len(lost)} are quarantined.",
+        "",
+        "## Clean",
+        "",
+        "| function | definition | agrees with |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {_api(r)} | `{(r.definition or {})['name']}` | {r.against} |" for r in clean]
+    lines += ["", "## Quarantined", "", "| function | template | cause | why |"]
+    lines += ["| --- | --- | --- | --- |"]
+    lines += [f"| {_api(r)} | `{r.prefix}` | {r.cause} | {_cell(r.reason)} |" for r in lost]
+    lines += ["", "## Without a reference", "", "| function | templates |", "| --- | --- |"]
+    named: dict[str, list[str]] = {}
+    for row in others:
+        named.setdefault(_api(row), []).append(f"`{row.prefix}`")
+    lines += [f"| {api} | {', '.join(prefixes)} |" for api, prefixes in named.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _api(row: Swept) -> str:
+    return f"`{row.api.removeprefix('flashinfer.')}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def as_text(rows: Sequence[Swept]) -> str:
