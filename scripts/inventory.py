@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kerneldefs.cli import run
 from kerneldefs.dataset.existing import Dataset
-from kerneldefs.dataset.inventory import as_text, model_inventory
+from kerneldefs.dataset.inventory import as_markdown, as_text, model_inventory
 from kerneldefs.serving.expand import plan_models
 from kerneldefs.serving.settings import CONFIG_FILE, Settings
 
@@ -32,7 +32,11 @@ def main() -> int:
     parser.add_argument(
         "--config", type=Path, default=CONFIG_FILE, metavar="FILE", help="default: %(default)s"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON instead")
+    how.add_argument(
+        "--table", action="store_true", help="print families by models in Markdown instead"
+    )
     options = parser.parse_intermixed_args()
     settings = Settings.load(options.config, options.settings)
     dataset = Dataset(settings.dataset) if settings.dataset else None
@@ -40,6 +44,8 @@ def main() -> int:
     found = [model_inventory(plan, settings, dataset) for plan in plans]
     if options.json:
         print(json.dumps(found, indent=2))
+    elif options.table:
+        print(as_markdown(found), end="")
     else:
         print("\n".join(as_text(model) for model in found), end="")
     return 0
