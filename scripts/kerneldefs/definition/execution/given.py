@@ -32,6 +32,8 @@ def _numbers(codes: Any, scales: Any) -> Any:
 
 def _weights(values: Values, name: str) -> Matrix:
     scales = values.get(f"{name}_scale")
+    if values[name].dim() == 4:  # blocks of columns, side by side
+        return lambda e: torch.cat(list(values[name][e].float()), dim=-1)
     return lambda e: _numbers(values[name][e], None if scales is None else scales[e])
 
 
@@ -87,6 +89,14 @@ def softmaxed(definition: Definition, values: Values, run: Run) -> list[Pair]:
             *_sum(values, values["hidden_states"].float(), choices),
         )
     ]
+
+
+def summing_to_one(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """The experts of the largest logits, weighed by a softmax over these."""
+    k = definition["axes"]["top_k"]["value"]
+    choices = [renormalised(row, k, 1.0) for row in values["routing_logits"].float().tolist()]
+    hidden = values["hidden_states"].float()
+    return [Pair(run(*values.values())[0], *_sum(values, hidden, choices))]
 
 
 def quantizing(definition: Definition, values: Values, run: Run) -> list[Pair]:

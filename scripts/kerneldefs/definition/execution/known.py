@@ -223,6 +223,13 @@ ROWS: tuple[Row, ...] = (
         given.softmaxed,
     ),
     Row(
+        r"trtllm_bf16_moe_blocks_renormalize_.*",
+        ("routing_logits", "hidden_states", "gemm1_weights", "gemm2_weights"),
+        ("local_expert_offset",),
+        _TOKENS,
+        given.summing_to_one,
+    ),
+    Row(
         r"mono_moe_.*",
         ("activations_in", "router_logits", "expert_weights_up", "expert_weights_down"),
         ("expert_scales_up", "expert_scales_down"),
@@ -244,13 +251,7 @@ ROWS: tuple[Row, ...] = (
         _MATMUL,
         products.grouped_fp4,
     ),
-    Row(
-        r"segment_gemm_run_.*",
-        ("x", "weights", "seg_indptr"),
-        (),
-        _MATMUL,
-        products.segments,
-    ),
+    Row(r"segment_gemm_run_.*", ("x", "weights", "seg_indptr"), (), _MATMUL, products.segments),
     Row(
         r"gdn_prefill_gates_.*",
         ("q", "k", "v", "g", "beta", "initial_state", "cu_seqlens"),

@@ -74,7 +74,8 @@ def pod(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Prefills, of one request or over a paged cache, and decodes."""
     scale, mask = float(values["sm_scale"]), mask_of(definition["name"], causal=True)
     if "k_p" in values:
-        prefill = attend(*(values[name] for name in ("q_p", "k_p", "v_p")), scale, mask)[0]
+        q, k, v = (values[name] for name in ("q_p", "k_p", "v_p"))
+        prefill = attend(q, k, v, scale, mask)[0]
     else:
         rows = parts(values["qo_indptr_p"])
         keys = _paged(values, "_p", (values["k_cache_p"], values["v_cache_p"]))

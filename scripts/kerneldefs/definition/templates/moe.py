@@ -49,6 +49,8 @@ BF16 = OwnTemplate(
     constraints=(),
     reference="trtllm_bf16_routed_moe",
 )
+_FIRST_BLOCKS = ("num_gemm1_out_blocks", "num_hidden_blocks")
+_SECOND_BLOCKS = ("num_hidden_blocks", "num_intermediate_blocks")
 _BLOCKS = "A scale for each block of 128 x 128."
 FP8_BLOCKS = dataclasses.replace(
     BF16,
@@ -66,15 +68,9 @@ FP8_BLOCKS = dataclasses.replace(
         "hidden_states": _HIDDEN,
         "hidden_states_scale": (("num_hidden_blocks", "seq_len"), "A scale for 128 numbers."),
         "gemm1_weights": _FIRST,
-        "gemm1_weights_scale": (
-            (*_ONE_EACH, "num_gemm1_out_blocks", "num_hidden_blocks"),
-            _BLOCKS,
-        ),
+        "gemm1_weights_scale": ((*_ONE_EACH, *_FIRST_BLOCKS), _BLOCKS),
         "gemm2_weights": _SECOND,
-        "gemm2_weights_scale": (
-            (*_ONE_EACH, "num_hidden_blocks", "num_intermediate_blocks"),
-            _BLOCKS,
-        ),
+        "gemm2_weights_scale": ((*_ONE_EACH, *_SECOND_BLOCKS), _BLOCKS),
         "local_expert_offset": _OFFSET,
     },
     reference="trtllm_fp8_block_scale_routed_moe",
@@ -181,21 +177,58 @@ MONO = dataclasses.replace(
             ("num_experts", "gemm1_out_size", "hidden_size"),
             "First weights: the gates, then the linear half.",
         ),
-        "expert_scales_up": (
-            ("num_experts", "num_gemm1_out_blocks", "num_hidden_blocks"),
-            _BLOCKS,
-        ),
+        "expert_scales_up": (("num_experts", *_FIRST_BLOCKS), _BLOCKS),
         "expert_weights_down": (
             ("num_experts", "hidden_size", "intermediate_size"),
             "Second weights.",
         ),
-        "expert_scales_down": (
-            ("num_experts", "num_hidden_blocks", "num_intermediate_blocks"),
-            _BLOCKS,
-        ),
+        "expert_scales_down": (("num_experts", *_SECOND_BLOCKS), _BLOCKS),
     },
     reference="mono_moe",
 )
+
+_ROUTINGS = {1: "renormalize", 4: "renormalize_naive"}  # RoutingMethodType (tllm_enums.py, 0.6.18)
+BF16_BLOCKS = dataclasses.replace(
+    BF16,
+    name_prefix="trtllm_bf16_moe_blocks",
+    description=(
+        "The experts of the largest routing logits, their weights made to sum to one. Weights are "
+        "in blocks of columns, their rows in logical order, as before the kernel's shuffling."
+    ),
+    axes={
+        **_AXES,
+        "num_experts": ("", "Experts of all ranks."),
+        "num_hidden_blocks": ("", "Blocks of hidden_size columns."),
+        "num_intermediate_blocks": ("", "Blocks of intermediate_size columns."),
+        "block_size": ("", "Columns of a block."),
+    },
+    inputs={
+        "routing_logits": (("seq_len", "num_experts"), "Scores of the experts."),
+        "hidden_states": _HIDDEN,
+        "gemm1_weights": (
+            (*_ONE_EACH, "num_hidden_blocks", "gemm1_out_size", "block_size"),
+            "First weights: the linear half, then the gates.",
+        ),
+        "gemm2_weights": (
+            (*_ONE_EACH, "num_intermediate_blocks", "hidden_size", "block_size"),
+            "Second weights.",
+        ),
+        "local_expert_offset": _OFFSET,
+    },
+    reference="trtllm_bf16_moe_blocks",
+)
+
+
+def _if_blocks(evidence: Evidence) -> OwnTemplate | None:
+    """FlashInfer's template has weights in rows, and the softmax over all experts."""
+    if evidence.scalar("weight_layout") != 2:
+        return None
+    routing = _ROUTINGS.get(_int(evidence, "routing_method_type"))
+    if routing is None:
+        raise Quarantine("argument-not-modelled", "the routing is not one that sums to one")
+    constants = {"ROUTING": routing, "TOP_K": _int(evidence, "top_k")}
+    prefix = f"{BF16_BLOCKS.name_prefix}_{routing}"
+    return dataclasses.replace(BF16_BLOCKS, name_prefix=prefix, constants=constants)
 
 
 def _if_logical(template: OwnTemplate) -> Callable[[Evidence], OwnTemplate]:
@@ -219,6 +252,13 @@ def _with_top_k(template: OwnTemplate) -> Callable[[Evidence], OwnTemplate]:
 _SIZES = ("num_experts", "local_num_experts", "intermediate_size", "weight_layout")
 _GIVEN = by_name(*_SIZES, "top_k")
 ROWS: dict[str, Retarget] = {
+    "trtllm_bf16_moe": Retarget(
+        f"{_MOE}: declares weights in rows, which may be in blocks, and one of eight routings",
+        _if_blocks,
+        by_name(*_SIZES, "top_k", "routing_method_type"),
+        "hidden_states",
+        lambda e: {n: _int(e, n) for n in ("intermediate_size", "top_k")},
+    ),
     "trtllm_bf16_routed_moe": Retarget(_UNIFORM, _if_logical(BF16), _GIVEN, "hidden_states"),
     "trtllm_fp8_block_scale_routed_moe": Retarget(
         _UNIFORM, _if_logical(FP8_BLOCKS), _GIVEN, "hidden_states"

@@ -140,7 +140,7 @@ ROWS: dict[str, Retarget] = {
     "chunk_gated_delta_rule": Retarget(
         "flashinfer/trace/templates/gdn.py (0.6.18): computes gates that the API is given",
         _with_states,
-        by_name("output_final_state", "scale"),
+        by_name("output_final_state", "output_state", "scale"),
         "v",
     ),
     "append_paged_kv_cache": Retarget(

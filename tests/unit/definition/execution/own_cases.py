@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerneldefs.definition.own import OwnTemplate, reference
-from kerneldefs.definition.templates import attention, gemm, moe, quantization, sparse, state
+from kerneldefs.definition.templates import gemm, moe, planned, quantization, sparse, state
 
 from .make import definition
 
@@ -92,6 +92,12 @@ MONO = of(
     expert_scales_up="float32",
     expert_scales_down="float32",
 )
+MOE_BLOCKS = of(
+    moe.BF16_BLOCKS,
+    _MOE | {"num_hidden_blocks": 2, "num_intermediate_blocks": 2, "block_size": 64},
+)
+MOE_BLOCKS["name"] = MOE_BLOCKS["name"].replace("_blocks", "_blocks_renormalize")
+MOE_BLOCKS["reference"] = MOE_BLOCKS["reference"].replace("TOP_K = 8", "TOP_K = 2")
 for _case in (MOE_PER_TENSOR, MONO):
     _case["reference"] = _case["reference"].replace("TOP_K = 1", "TOP_K = 2")
 MOE_FP4 = of(
@@ -104,12 +110,12 @@ MOE_FP4 = of(
     **{name: "float32" for name in moe.FP4.inputs if name.startswith("output")},
 )
 _HEADS = {"num_qo_heads": 4, "num_kv_heads": 2, "head_dim": 16, "page_size": 2}
-BATCH = of(attention.BATCH, _HEADS)
-RAGGED = of(attention.RAGGED, _HEADS)
-CASCADE = of(attention.CASCADE, {**_HEADS, "kv_cache_dim": 2})
-POD = of(attention.POD, _HEADS)
-BATCH_POD = of(attention.BATCH_POD, _HEADS)
-PACKED = of(attention.PACKED, {"num_heads": 4, "head_dim": 16, "qkv_dim": 3})
+BATCH = of(planned.BATCH, _HEADS)
+RAGGED = of(planned.RAGGED, _HEADS)
+CASCADE = of(planned.CASCADE, {**_HEADS, "kv_cache_dim": 2})
+POD = of(planned.POD, _HEADS)
+BATCH_POD = of(planned.BATCH_POD, _HEADS)
+PACKED = of(planned.PACKED, {"num_heads": 4, "head_dim": 16, "qkv_dim": 3})
 _BLOCKS = {**_HEADS, "R": 2, "C": 4}
 BLOCKS = of(sparse.BLOCKS, _BLOCKS)
 BLOCKS["reference"] = (
@@ -165,6 +171,10 @@ TRUE = {
     if name.isupper() and isinstance(value, dict) and "reference" in value
 }
 FALSE = {
+    "rows for blocks": mistaken(
+        MOE_BLOCKS, "float().permute(1, 0, 2)", "flip(0).float().permute(1, 0, 2)"
+    ),
+    "not made to sum to one": mistaken(MOE_BLOCKS, 'ROUTING = "renormalize"', 'ROUTING = "ds0"'),
     "rows in the wrong page": mistaken(APPEND, "first + positions.long() // page_size", "first"),
     "keys not forgotten": mistaken(GDN, "(v[t].float() - known)", "v[t].float()"),
     "decay after the update": mistaken(GDN, "* g[t].float()[:, None, None]", "* 1.0"),
