@@ -30,7 +30,7 @@ class Subject:
 
     definition: Any
     path: str | None = None
-    expected_name: str | None = None  # what the naming rule gave when it was made
+    expected_name: str | None = None  # what its template's naming rule gives, without suffixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,8 @@ def _path(subject: Subject) -> list[str]:
 
 def _name(subject: Subject) -> list[str]:
     name = subject.definition["name"]
-    if subject.expected_name not in (None, name):
+    expected = subject.expected_name
+    if expected is not None and name != expected and not name.startswith(f"{expected}_"):
         return [f"the name is {name}, the naming rule gives {subject.expected_name}"]
     return naming.contradictions(name, subject.definition["axes"])
 

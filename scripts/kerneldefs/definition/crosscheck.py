@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kerneldefs.capture.record import KernelCall, TensorFact
-from kerneldefs.definition.draft import Draft, Quarantine, const_axes
+from kerneldefs.definition.draft import SAME_BYTES, Draft, Quarantine, const_axes
 from kerneldefs.definition.evidence import Evidence
 from kerneldefs.definition.roles import role_of
 from kerneldefs.serving.ranksizes import RankSizes
@@ -93,6 +93,8 @@ def require(
         if wrong or (expected and size not in expected):
             cause = "axis-observed" if wrong else "axis-predicted"
             raise Quarantine(cause, _sentence(axis, size, seen[axis], role, expected))
+    for sentence in _other_dtypes(definition, call, evidence):
+        raise Quarantine("dtype-observed", sentence)
     for sentence in _misfits(definition, call, evidence):
         raise Quarantine("axis-observed", sentence)
     unseen = [axis for axis in seen if not seen[axis]]
@@ -112,6 +114,17 @@ def _sentence(
         sizes = " or ".join(map(str, sorted(expected)))
         model = f"config.json and the serving config predict {sizes} as {role}"
     return f"axis {axis} is {size}; the call shows {found or 'nothing of it'}; {model}"
+
+
+def _other_dtypes(definition: Draft, call: KernelCall, evidence: Evidence | None) -> Iterator[str]:
+    """Yield a sentence for each input and output that has another dtype than the call's tensor."""
+    pairs = [(f"input {n}", spec, fact) for n, spec, fact in _inputs(definition, call, evidence)]
+    if len(call.outputs) == len(definition["outputs"]):
+        outputs = zip(definition["outputs"].items(), call.outputs, strict=True)
+        pairs += [(f"output {name}", spec, fact) for (name, spec), fact in outputs]
+    for where, spec, fact in pairs:
+        if spec["dtype"] not in (fact.dtype, SAME_BYTES.get(fact.dtype)):
+            yield f"{where} is declared {spec['dtype']}, the call shows {fact.dtype}"
 
 
 def _misfits(definition: Draft, call: KernelCall, evidence: Evidence | None) -> Iterator[str]:

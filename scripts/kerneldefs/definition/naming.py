@@ -115,6 +115,9 @@ def contradictions(name: str, axes: Mapping[str, Mapping[str, object]]) -> list[
     for prefix, parts in PARTS.items():
         if not re.match(rf"{prefix}_{parts[0][0]}\d", name):
             continue
+        freed = [axis for _, axis in parts if axes.get(axis, {}).get("type") == "var"]
+        if freed:
+            return [f"the name is {name}, but {', '.join(freed)} can have any size"]
         values = {axis: axes.get(axis, {}).get("value") for _, axis in parts}
         expected = "_".join([prefix, *(f"{abbrev}{values[axis]}" for abbrev, axis in parts)])
         if None not in values.values() and not re.fullmatch(rf"{expected}(_\w.*)?", name):

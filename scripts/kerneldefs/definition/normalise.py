@@ -35,6 +35,7 @@ from kerneldefs.definition.candidates import (
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
 from kerneldefs.definition.form import require_form
+from kerneldefs.definition.naming import definition_name
 from kerneldefs.definition.repair import repair
 from kerneldefs.definition.tags import config_tags, public_api, with_tags
 from kerneldefs.errors import KerneldefsError
@@ -176,7 +177,8 @@ class _Rank:
         crosscheck.require(repaired.definition, call, repaired.evidence, self._predicted)
         tags = config_tags(const_axes(repaired.definition), self._config)
         definition = with_tags(repaired.definition, tags)
-        failed = errors(run_checks(Subject(definition)))
+        named = definition_name(repaired.evidence.template, const_axes(definition))
+        failed = errors(run_checks(Subject(definition, expected_name=named)))
         if failed:
             reasons = "; ".join(dict.fromkeys(finding.message for finding in failed))
             raise Quarantine(f"check-{failed[0].check}", reasons)
