@@ -17,7 +17,8 @@ WORKERS ?= 2
 ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+QUIETLY := --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m pip install $(QUIETLY)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kernel.txt)
 
@@ -26,7 +27,7 @@ LOCK := $(addprefix requirements/,base.txt constraints-cuda.txt no-deps.txt kern
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: run install slurm test test-slow test-slurm test-all browser lint format
+.PHONY: run install slurm environments configs test test-slow test-slurm test-all browser lint format
 
 run: .venv/base.stamp
 	$(BIN)/snakemake --cores $(CORES) --config model=$(MODEL) $(CONFIG)
@@ -54,10 +55,31 @@ slurm: .venv/slurm.stamp
 	$(PIP) --no-deps -r requirements/slurm.txt
 	@touch $@
 
+# Other releases of SGLang and FlashInfer to capture with (the setting `python`), each in an
+# environment that lies over the first one and holds nothing else.
+RELEASES := $(notdir $(wildcard requirements/releases/*))
+environments: $(RELEASES:%=.venv/releases/%.stamp)
+
+.venv/releases/%.stamp: SITE = .venv/releases/$*/lib/python3.11/site-packages
+.venv/releases/%.stamp: .venv/base.stamp requirements/releases/%/no-deps.txt requirements/releases/%/kernel.txt
+	$(PYTHON) -m venv --without-pip --clear .venv/releases/$*
+	echo ../../../../../lib/python3.11/site-packages > $(SITE)/base.pth
+	$(BIN)/python -m pip --python .venv/releases/$*/bin/python install $(QUIETLY) \
+	  --no-deps -r requirements/releases/$*/no-deps.txt
+	$(BIN)/python scripts/kernel_package.py requirements/releases/$*/kernel.txt --site-packages $(SITE)
+	@touch $@
+
+# Published config.json files of about 110 models, for the setting `config_sources`.
+configs: .venv/configs.stamp
+
+.venv/configs.stamp: .venv/base.stamp requirements/configs.txt
+	$(PIP) --no-deps -r requirements/configs.txt
+	@touch $@
+
 test: install
 	$(PYTEST) -m "not slow and not slurm" $(ARGS)
 
-test-slow: install
+test-slow: install environments
 	$(PYTEST) -m slow $(ARGS)
 
 # Where Slurm is not installed and cannot be, the tests say so and are skipped.

@@ -30,9 +30,8 @@ PARTS = (
     "report",
 )
 KIMI = "kimi-k2-instruct"
-OLDER = ("sglang==0.5.17", "flashinfer-python==0.6.15.post1")
-OLDER_KERNELS = "sglang-kernel==0.4.5"  # what SGLang 0.5.17 pins
-OLDER_PYTHON = "KERNELDEFS_OLDER_PYTHON"  # an interpreter that has them already
+# {sglang release}/bin/python of other releases than the lock's: `make environments`, or elsewhere.
+RELEASES = Path(os.environ.get("KERNELDEFS_RELEASES", ROOT / ".venv" / "releases"))
 
 # Stands in for scripts/capture.py: copies a recorded capture, or fails for the ids in FAIL.
 FAKE_CAPTURE = """
@@ -173,20 +172,18 @@ def empty(tmp_path: Path) -> Project:
     return new_project(folder)
 
 
-@pytest.fixture(scope="session")
-def older_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an interpreter with the older pair of releases, over this environment's packages."""
-    if OLDER_PYTHON in os.environ:
-        return Path(os.environ[OLDER_PYTHON])
-    folder = tmp_path_factory.mktemp("older")
-    python = folder / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    (site,) = folder.glob("lib/python*/site-packages")
-    shared = next(path for path in sys.path if path.endswith("site-packages"))
-    (site / "shared.pth").write_text(shared)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*install, *OLDER], check=True)
-    (folder / "kernels.txt").write_text(OLDER_KERNELS + "\n")
-    script = [str(python), "scripts/kernel_package.py", str(folder / "kernels.txt")]
-    subprocess.run([*script, "--site-packages", str(site)], cwd=ROOT, check=True)
+def interpreter(release: str) -> Path:
+    """Return the interpreter of an environment with a release of SGLang; skip where there is none.
+
+    `make environments` makes them.
+    """
+    python = RELEASES / release / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no {python}: run `make environments`")
     return python
+
+
+@pytest.fixture(scope="session")
+def older_release() -> Path:
+    """Return an interpreter with the older pair of releases, over this environment's packages."""
+    return interpreter("0.5.17")
