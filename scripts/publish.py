@@ -6,7 +6,7 @@
 New files are added. Where the dataset has a kernel, under its name or another, its file only gets
 the tags that it lacks. Where it has something else under the name, its file stays, and the
 difference is shown. Then results/kimi-k2-instruct/handoff/ has a folder for each pull request.
-Nothing is committed or pushed.
+Nothing is committed or pushed. A flashinfer-bench that can validate checks what was added.
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Publish, or say what would be; 0 also with conflicts, which are listed."""
+    """Publish, or say what would be; 0 also with conflicts, which are listed.
+
+    1 where flashinfer-bench has an error in what was added, which then stays in the clone.
+    """
     options = parser().parse_args()
+    from kerneldefs.publish.bench import can_validate, validate
     from kerneldefs.publish.handoff import write_handoff
-    from kerneldefs.publish.plan import plan, write
+    from kerneldefs.publish.plan import ADD, plan, write
     from kerneldefs.publish.text import plan_lines
 
     steps = plan(options.models, options.dataset)
@@ -48,6 +52,12 @@ def main() -> int:
     if options.dry_run:
         return 0
     write(steps, options.dataset)
+    names = [step.name for step in steps if step.kind == ADD]
+    if names and can_validate():
+        wrong = validate(options.dataset, names)
+        print("\n".join(f"flashinfer-bench: {line}" for line in wrong or ["no errors"]))
+        if wrong:
+            return 1
     for folder in options.models:
         requests = write_handoff(steps, folder, options.dataset, options.pull_requests)
         if requests:
