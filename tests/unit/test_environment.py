@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kerneldefs.capture.simulate.releases import RELEASES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -92,3 +93,15 @@ def test_the_extra_is_the_optional_requirement() -> None:
     extra = dict(text.split("==") for text in project["optional-dependencies"]["configs"])
     assert extra == pins("configs.txt")
     assert not extra.keys() & pins(*FILES).keys()
+
+
+def test_every_pair_of_releases_that_is_known_can_be_installed() -> None:
+    pairs = {release.sglang: release.flashinfer for release in RELEASES}
+    lock = pins("no-deps.txt")
+    assert pairs.pop(lock["sglang"]) == lock["flashinfer-python"]
+    folders = [path.name for path in (ROOT / "requirements/releases").iterdir()]
+    assert sorted(folders) == sorted(pairs)
+    for sglang, flashinfer in pairs.items():
+        found = pins(f"releases/{sglang}/no-deps.txt")
+        assert found == {"sglang": sglang, "flashinfer-python": flashinfer}
+        assert set(pins(f"releases/{sglang}/kernel.txt")) == {"sglang-kernel"}
