@@ -101,8 +101,6 @@ def find_trials(settings: Settings, archs: Iterable[str]) -> Trials:
     With `model` "all" the models of the config sources are tried beside the cookbook's.
     """
     wanted = set(archs)
-    hardware = tuple(name for name, product in HARDWARE.items() if product.arch in wanted)
-    settings = dataclasses.replace(settings, hardware=hardware)
     trials: list[Trial] = []
     without: dict[str, str] = {}
     siblings: dict[str, str | None] = {}
@@ -117,7 +115,8 @@ def find_trials(settings: Settings, archs: Iterable[str]) -> Trials:
         sibling = siblings.get(repo_id)
         plan = plan_alone(sibling or repo_id, _one_each(wanted, settings))
         trials += _trials(plan, repo_id, sibling, in_cookbook=False)
-    return Trials(tuple(sorted(trials, key=lambda t: (t.repo_id, t.config.id))), without)
+    found = [trial for trial in trials if trial.config.arch in wanted]
+    return Trials(tuple(sorted(found, key=lambda t: (t.repo_id, t.config.id))), without)
 
 
 def _one_each(archs: set[str], settings: Settings) -> Settings:

@@ -101,6 +101,12 @@ def test_what_would_capture_the_same_is_captured_once(settings: Settings, tmp_pa
     }
 
 
+def test_a_model_may_be_served_on_none_of_the_architectures(settings: Settings) -> None:
+    found = find_trials(settings, ["sm_100"])
+    assert ("o/chat", "sm_100", "tp1-bf16", False, "o/base") in rows(found.trials)
+    assert not any(trial.in_cookbook for trial in found.trials if trial.sibling)
+
+
 def test_one_model_is_tried_alone(settings: Settings) -> None:
     found = find_trials(dataclasses.replace(settings, model=("base",)), ARCHS)
     assert {trial.repo_id for trial in found.trials} == {"o/base"}
