@@ -196,20 +196,22 @@ def _mxfp8(n: int, k: int, output: str) -> Equivalent:
 
 
 def _nvfp4(n: int, k: int, output: str) -> Equivalent:
+    blocks, columns = -(-k // 64) * 4, -(-n // BLOCK) * BLOCK  # tiles of 128 rows by 4 scales
     return Equivalent(
-        name=f"gemm_fp4_N{n}_K{k}_block_size16",
+        name=f"gemm_fp4_N{n}_K{k}",
         op_type="gemm_fp4",
         api="flashinfer.gemm.mm_fp4",
         prefix="gemm_fp4",
         tensors={
             "a": fact(U8, TOKENS, k // 2),
             "b": fact(U8, k // 2, n),
-            "a_descale": fact(FP8, TOKENS, k // 16),
-            "b_descale": fact(FP8, k // 16, n),
+            "a_descale": fact(U8, 128, blocks),
+            "b_descale": fact(U8, blocks, columns),
             "alpha": fact(F32, 1),
         },
-        scalars={"block_size": 16, "use_nvfp4": True},
+        scalars={"block_size": 16, "use_nvfp4": True, "use_8x4_sf_layout": False},
         outputs=(fact(output, TOKENS, n),),
+        template=False,
         routed=True,
     )
 

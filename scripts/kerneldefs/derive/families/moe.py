@@ -266,7 +266,7 @@ def _fp8_tensor(experts: Experts, call: KernelCall) -> Equivalent:
             "output1_scales_gate_scalar": fact(F32, e),
             "output2_scales_scalar": fact(F32, e),
         },
-        scalars=experts.common(),
+        scalars={**experts.common(), "routed_scaling_factor": None},
         outputs=(fact(BF16, TOKENS, h),),
         routed=True,
     )

@@ -46,7 +46,7 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
             prefix="mxfp8_quantize",
             tensors={"input": fact(x.dtype, TOKENS, k)},
             scalars={"is_sf_swizzled_layout": False, "alignment": 32},
-            outputs=(fact(FP8, TOKENS, k), fact(U8, TOKENS * k // 32)),
+            outputs=(fact(FP8, TOKENS, k), fact(U8, TOKENS, k // 32)),
             routed=True,
         )
 
