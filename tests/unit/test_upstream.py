@@ -17,12 +17,12 @@ import re, sys, traceback
 from pathlib import Path
 from kerneldefs.capture.registry import _pretended_gpu
 for path in sys.argv[1:]:
-    (code,) = re.findall(r"```python\\n(.*?)```", Path(path).read_text(), re.DOTALL)
-    try:
-        with _pretended_gpu():
-            exec(compile(code, path, "exec"), {})
-    except BaseException:
-        print("FAILED", path, traceback.format_exc(limit=-1))
+    for code in re.findall(r"```python\\n(.*?)```", Path(path).read_text(), re.DOTALL):
+        try:
+            with _pretended_gpu():
+                exec(compile(code, path, "exec"), {})
+        except BaseException:
+            print("FAILED", path, traceback.format_exc(limit=-1))
 """
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from kerneldefs.definition.sweep import (
     CLEAN,
     Swept,
+    as_markdown,
     as_text,
     sweep,
+    with_agreement,
     with_execution,
     without_collisions,
 )
@@ -60,3 +62,15 @@ def test_the_table_counts_templates_with_a_reference(dumps: Dumps) -> None:
     assert "execution-error" in text
     assert "it divides by zero" in text
     assert text.endswith("3 templates, 2 with a reference: 1 clean (50.0 %)\n")
+
+
+def test_the_document_tells_what_agreed_and_why_the_others_are_not_there(dumps: Dumps) -> None:
+    clean = with_agreement(swept(dumps("rmsnorm")), "a sum by hand")
+    failed = with_execution(clean, "error", "a | b")
+    bare = sweep("flashinfer.y", "y", False, None, None, None, "no API carries it", None)
+    text = as_markdown([clean, failed, bare], "FlashInfer 1, torch 2")
+    assert text.startswith("FlashInfer 1, torch 2: 3 templates, 2 with a reference. Of these 1 are")
+    assert "(50.0 %); 1 agree with" in text
+    assert "| `x` | `rmsnorm_h7168` | a sum by hand |" in text
+    assert "| `x` | `x` | execution-error | a \\| b |" in text
+    assert "| `y` | `y` |" in text

@@ -13,8 +13,12 @@ BYTES = "int8"
 FP8 = "float8_e4m3fn"
 
 
+COMPARED: set[str] = set()  # references that are compared below
+
+
 def of(template: OwnTemplate, sizes: dict[str, int], **dtypes: str) -> dict[str, Any]:
     """Return a template's definition; inputs are bfloat16 unless told otherwise, offsets int32."""
+    COMPARED.add(template.reference)
     draft = template.draft([], "bfloat16")
     for name, spec in draft["inputs"].items():
         if spec["shape"] is not None:
@@ -91,6 +95,13 @@ MONO = of(
     expert_weights_down=FP8,
     expert_scales_up="float32",
     expert_scales_down="float32",
+)
+MOE_PER_TENSOR_ROUTED = of(moe.PER_TENSOR_ROUTED, _MOE, **_WEIGHTS, **_FACTORS)
+MOE_FP8_ROUTED = of(
+    moe.FP8_BLOCKS,
+    _MOE,
+    **_WEIGHTS,
+    **{f"{name}_scale": "float32" for name in _WEIGHTS},
 )
 MOE_BLOCKS = of(
     moe.BF16_BLOCKS,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import pkgutil
 from typing import Any
 
 import pytest
 import torch
+from kerneldefs.definition import templates
 from kerneldefs.definition.execution import quantized, verify
 from kerneldefs.definition.execution.child import loaded
 from kerneldefs.definition.execution.inputs import generate
 from kerneldefs.definition.execution.known import ROWS, row_of
 from kerneldefs.definition.execution.pairs import Pair
 from kerneldefs.definition.execution.verify import TOLERANCES, agreement
-from kerneldefs.definition.own import REFERENCES, reference
+from kerneldefs.definition.own import REFERENCES, OwnTemplate, reference
 
 from .families import (
     TOP_K,
@@ -35,6 +38,7 @@ from .families import (
     top_p,
     trtllm,
 )
+from .own_cases import COMPARED
 from .own_cases import FALSE as OWN_FALSE
 from .own_cases import TRUE as OWN_TRUE
 from .references import NORM
@@ -141,6 +145,16 @@ def test_true_references_agree(name: str) -> None:
 def test_false_references_do_not(name: str) -> None:
     found = compared(FALSE[name])
     assert found is not None and not found["agrees"], found
+
+
+def test_every_template_of_ours_is_compared() -> None:
+    ours = {
+        value.reference
+        for info in pkgutil.iter_modules(templates.__path__)
+        for value in vars(importlib.import_module(f"{templates.__name__}.{info.name}")).values()
+        if isinstance(value, OwnTemplate)
+    }
+    assert ours - COMPARED <= {"mla_paged_prefill"}  # which families.py has
 
 
 def test_every_row_is_tried() -> None:
