@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from .conftest import Project
 
 COOKBOOK = "config/cookbook/data/models/generated/v0.5.21/kimi-k2.yaml"
-PUBLISH = {"stage": 1, "validate": 1, "check": 1}
+REPORT = {"validate": 1, "check": 1, "page": 1}
+PUBLISH = {"stage": 1} | REPORT
 NAME = "mla_paged/mla_paged_decode_h8_ckv512_kpe64_ps1.json"
 
 
@@ -92,7 +94,7 @@ def test_deleted_derived_definitions_are_made_again(quick: Project) -> None:
         ("scripts/kerneldefs/definition/naming.py", chain(12, "normalise")),
         ("scripts/kerneldefs/derive/families/moe.py", chain(12, "derive")),
         ("scripts/kerneldefs/dataset/tree.py", PUBLISH),
-        ("scripts/validate.py", {"validate": 1, "check": 1}),
+        ("scripts/validate.py", REPORT),
     ],
 )
 def test_edited_code_reruns_what_it_shapes(quick: Project, file: str, jobs: dict[str, int]) -> None:
@@ -111,6 +113,27 @@ def test_upgraded_package_reruns_the_captures(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n")
     monkeypatch.setenv("PYTHONPATH", str(info.parent))
     assert quick.run("-n").jobs == chain(12, "capture") | {"templates": 1}
+
+
+def test_another_path_to_the_same_releases_reruns_nothing(quick: Project, tmp_path: Path) -> None:
+    python = tmp_path / "another python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    quick.edit("config/config.yaml", "\npython:", f"\npython: {python}")
+    assert "Nothing to be done" in quick.run().output
+
+
+def test_left_over_configs_are_reported_and_pruned_on_request(quick: Project) -> None:
+    config = "model=kimi-k2 hardware=H200"
+    quick.run(config=config)
+    gone = [path.name for path in quick.path("dumps").iterdir() if path.name.startswith("b200")]
+    assert quick.report()["left_over"] == sorted(gone)
+    assert len(gone) == 6
+    quick.run("prune", config=config)
+    assert not [p for p in quick.path("").rglob("b200*") if "definitions" not in p.parts]
+    assert done(quick, config=config) == REPORT
+    assert quick.report()["left_over"] == []
+    assert quick.run("-n").jobs["capture"] == 6
 
 
 def test_changed_dataset_restages(quick: Project, tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ def changes(
 ) -> dict[str, Any] | None:
     """Return what differs between a tree in `folder`, with its manifest, and the one to stage.
 
-    `texts` are the new files by path. None where nothing differs or nothing was staged before. A
-    file that was damaged since it was staged counts as it was staged: it is not compared.
+    `texts` are the new files by path. None where nothing was staged before, or where neither files
+    nor releases differ: that an upgrade changed no file is worth saying. A file that was damaged
+    since it was staged counts as it was staged: it is not compared.
     """
     old, new = _files(before), _files(after)
-    if not before or old == new:
+    if not before or (old == new and releases(before) == releases(after)):
         return None
     edited = {path for path in set(old) & set(new) if old[path] != new[path]}
     rows = {path: _differences(folder / path, texts[path]) for path in sorted(edited)}

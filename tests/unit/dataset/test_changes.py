@@ -27,8 +27,15 @@ def found(tmp_path: Path) -> dict[str, Any]:
 
 def test_first_staging_changes_nothing(tmp_path: Path) -> None:
     stage(tmp_path, "1", norm(64))
-    stage(tmp_path, "2", norm(64))
+    stage(tmp_path, "1", norm(64))
     assert not (tmp_path / CHANGES_FILE).exists()
+
+
+def test_upgrade_that_changes_no_file_is_told(tmp_path: Path) -> None:
+    stage(tmp_path, "1", norm(64))
+    stage(tmp_path, "2", norm(64))
+    lines = list(changes_lines(found(tmp_path)))
+    assert lines == ["flashinfer-python 1 -> 2", "0 added, 0 removed, 0 changed, 0 retagged"]
 
 
 def test_added_removed_changed_and_retagged_are_told_apart(tmp_path: Path) -> None:
@@ -57,7 +64,7 @@ def test_report_of_a_change_stays_until_the_next_one(tmp_path: Path) -> None:
     stage(tmp_path, "2", norm(64), norm(32))
     before = found(tmp_path)
     (tmp_path / "tree/rmsnorm/rmsnorm_h64.json").write_text("{}")  # damaged, then made again
-    stage(tmp_path, "3", norm(64), norm(32))
+    stage(tmp_path, "2", norm(64), norm(32))
     assert found(tmp_path) == before
     stage(tmp_path, "4", norm(64))
     assert found(tmp_path)["removed"] == ["rmsnorm/rmsnorm_h32.json"]
