@@ -17,6 +17,25 @@ from kerneldefs.files import read_json
 _DEFAULTS: dict[str, Any] = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
 
 
+class _Fields(dict[str, Any]):
+    """A part of a config whose own class, unknown here, gives its values as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _with_fields(value: Any) -> Any:
+    """The same value, the objects in its lists readable by attribute."""
+    if isinstance(value, list):
+        return [_with_fields(item) for item in value]
+    if isinstance(value, dict):
+        return _Fields({key: _with_fields(item) for key, item in value.items()})
+    return value
+
+
 def register(model: Path) -> str | None:
     """Make transformers read the config.json in `model`; returns what to say of it, if anything."""
     from sglang.srt.models.registry import ModelRegistry
@@ -28,6 +47,13 @@ def register(model: Path) -> str | None:
     classes = set(config.get("architectures") or ()) & set(ModelRegistry.models)
     if not isinstance(kind, str) or kind in CONFIG_MAPPING or not classes or "auto_map" in config:
         return None
-    base = type("PlainConfig", (PretrainedConfig,), {"model_type": kind, **_DEFAULTS})
-    AutoConfig.register(kind, base)
+
+    class PlainConfig(PretrainedConfig):  # type: ignore[misc]
+        model_type = kind
+
+        def __init__(self, **values: Any) -> None:
+            lists = {k: _with_fields(v) for k, v in values.items() if isinstance(v, list)}
+            super().__init__(**{**_DEFAULTS, **values, **lists})
+
+    AutoConfig.register(kind, PlainConfig)
     return f"transformers has no config class for model type {kind!r}; config.json is read as it is"

@@ -48,6 +48,34 @@ def _flash_attention(q: torch.Tensor, k: Any, v: torch.Tensor, *args: Any, **kwa
     return out, lse, lse, lse
 
 
+def _sparse_prefill(
+    q: torch.Tensor, kv: Any, indices: Any, scale: float, d_v: int, *args: Any, **kwargs: Any
+) -> list[torch.Tensor]:
+    """FlashMLA on chosen tokens: output [tokens, heads, d_v], largest logit and log-sum-exp."""
+    per_head = q.new_empty(q.shape[:2], dtype=torch.float32)
+    return [q.new_empty((*q.shape[:2], d_v)), per_head, per_head.clone()]
+
+
+def _sparse_decode(
+    q: torch.Tensor,
+    kv: Any,
+    indices: Any,
+    topk_length: Any,
+    sink: Any,
+    schedule: Any,
+    splits: Any,
+    extra_kv: Any,
+    extra_indices: Any,
+    extra_length: Any,
+    d_v: int,
+    scale: float,
+) -> tuple[Any, ...]:
+    """FlashMLA on chosen tokens: output [batch, tokens, heads, d_v], lse [batch, heads, tokens]."""
+    batch, tokens, heads, _ = q.shape
+    lse = q.new_empty((batch, heads, tokens), dtype=torch.float32)
+    return q.new_empty((batch, tokens, heads, d_v)), lse, schedule, splits
+
+
 def _cuda(*shape: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(*shape, dtype=dtype, device="cuda")
 
@@ -58,6 +86,8 @@ _COMPILED_OPS: dict[str, Callable[..., Any]] = {
     "sgl_kernel::fwd": _flash_attention,
     "sgl_kernel::get_scheduler_metadata": lambda *a, **k: _cuda(16, dtype=torch.int32),
     "sgl_kernel::int8_scaled_mm": _scaled_mm,
+    "sgl_kernel::sparse_decode_fwd": _sparse_decode,
+    "sgl_kernel::sparse_prefill_fwd": _sparse_prefill,
     "sgl_kernel::weak_ref_tensor": lambda tensor: tensor,
 }
 

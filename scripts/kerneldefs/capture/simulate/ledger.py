@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
-# Kinds of entries, with the sentence that capture.json carries for each.
-KINDS = {
-    "collective": "communication between ranks; rank 0 keeps its own data",
-    "compiled op": "compiled operator without a result; its outputs keep their shapes",
-    "flashinfer kernel": "compiled FlashInfer kernel below a recorded API",
-    "known value failed": "operator that could not run on the small values that are tracked",
-    "sglang kernel": "kernel that SGLang compiles at run time",
-    "stubbed call": "function of a package that exists only as CUDA code",
-    "triton kernel": "Triton kernel launch",
-}
+from kerneldefs.capture.simulate.allowed import HARMLESS, why_skipped
+
+# Kinds of work that are skipped.
+KINDS = (
+    "collective",
+    "compiled op",
+    "flashinfer kernel",
+    "known value failed",
+    "sglang kernel",
+    "stubbed call",
+    "triton kernel",
+)
+_BELOW_APIS = "flashinfer kernel"
+
+
+def _asking() -> str:
+    """The innermost function of SGLang or FlashInfer on the stack, as module.function."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(("sglang.", "flashinfer.")):
+            return f"{module}.{frame.f_code.co_name}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
 
 
 class Ledger:
@@ -24,6 +41,8 @@ class Ledger:
         self.skipped: dict[str, collections.Counter[str]] = {
             k: collections.Counter() for k in KINDS
         }
+        self._inside = 0
+        self._bare: set[str] = set()  # compiled FlashInfer kernels that no API was called for
         self.notes: list[str] = []
         self.guesses: collections.Counter[str] = collections.Counter()
         self._loading: set[str] = set()
@@ -32,15 +51,34 @@ class Ledger:
     def skip(self, kind: str, name: str) -> None:
         """Count one piece of work that a GPU would have done."""
         self.skipped[kind][name] += 1
+        if kind == _BELOW_APIS and not self._inside:
+            self._bare.add(name)
+
+    @contextlib.contextmanager
+    def inside_api(self) -> Iterator[None]:
+        """What is skipped in here belongs to a FlashInfer API whose call is recorded."""
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    def _why(self, kind: str, name: str) -> str | None:
+        if kind == _BELOW_APIS and name not in self._bare:
+            return "below a recorded call of FlashInfer's API"
+        return why_skipped(kind, name)
 
     def note(self, what: str) -> None:
         """Note how the pretence differs from a machine that has everything."""
         self.notes.append(what)
 
     def guess(self, what: str) -> None:
-        """Note a value that control flow asked for and nothing knew."""
-        self.guesses[what] += 1
-        self._step.add(what)
+        """Note a value that control flow asked for and nothing knew, and who asked for it."""
+        site = _asking()
+        text = f"{what}, in {site}" if site else what
+        self.guesses[text] += 1
+        if site not in HARMLESS:
+            self._step.add(text)
 
     def end_loading(self) -> None:
         """Keep the guesses of loading: the whole model may be built on them."""
@@ -56,15 +94,37 @@ class Ledger:
             f"after a guessed value: {what}" for what in sorted(self._loading | self._step)
         )
 
+    def unexplained(self) -> list[str]:
+        """Return a line for every skipped piece of work that no table has a reason for."""
+        return [
+            f"{kind} {name} was skipped, and nothing says what that loses"
+            for kind, counts in self.skipped.items()
+            for name in sorted(counts)
+            if self._why(kind, name) is None
+        ]
+
     def to_json(self) -> dict[str, Any]:
-        """Return the entries of capture.json, stable in order."""
+        """Return the entries of capture.json, stable in order.
+
+        `skipped` is {kind: {name: {"calls": how often, "why": why it loses nothing, or null}}};
+        `guesses` is {what was asked, and by whom: how often}, `harmless` says of some why no call
+        depends on the answer.
+        """
         return {
             "notes": sorted(set(self.notes)),
             "guesses": dict(sorted(self.guesses.items())),
+            "harmless": {
+                site: why
+                for site, why in sorted(HARMLESS.items())
+                if any(guess.endswith(f", in {site}") for guess in self.guesses)
+            },
             "skipped": {
-                kind: {"why": why, "calls": dict(sorted(self.skipped[kind].items()))}
-                for kind, why in KINDS.items()
-                if self.skipped[kind]
+                kind: {
+                    name: {"calls": count, "why": self._why(kind, name)}
+                    for name, count in sorted(counts.items())
+                }
+                for kind, counts in self.skipped.items()
+                if counts
             },
         }
 

@@ -9,7 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 
-from kerneldefs.capture.simulate.tensors import CUDA0, PretendedCuda, on_cuda
+from kerneldefs.capture.simulate.tensors import PretendedCuda, on_cuda
+from kerneldefs.capture.simulate.values import CUDA0
 
 
 def _first_device(value: Any) -> Any:

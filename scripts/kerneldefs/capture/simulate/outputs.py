@@ -22,7 +22,8 @@ def run_body(
     """
     name = f"{function.__module__}.{function.__qualname__}"
     try:
-        result = function(*bound.args, **bound.kwargs)
+        with LEDGER.inside_api():
+            result = function(*bound.args, **bound.kwargs)
     except Exception as error:
         if template is None or isinstance(error, NotImplementedError):
             raise

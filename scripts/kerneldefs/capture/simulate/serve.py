@@ -19,6 +19,7 @@ from kerneldefs.capture.recorder import Recorder
 from kerneldefs.capture.server import check_names
 from kerneldefs.capture.simulate import config_class, sglang_patches
 from kerneldefs.capture.simulate.ledger import LEDGER
+from kerneldefs.capture.simulate.ran import Ran, unexplained
 from kerneldefs.capture.simulate.releases import installed_release
 
 
@@ -39,8 +40,8 @@ def load(arguments: dict[str, Any], tp: int) -> Any:
     return runner
 
 
-def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> tuple[str, list[str]]:
-    """Load and probe; returns the attention backend's class name, and what went unobserved."""
+def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> dict[str, Any]:
+    """Load and probe; returns the attention backend's class, what did not run, and warnings."""
     from sglang.benchmark import one_batch
 
     observer = Observer(recorder)
@@ -49,6 +50,7 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> tuple[str, li
     inner = runner.torch_runner
     recorder.follow(inner.model)
     observer.follow(inner.model)
+    ran = Ran(inner.model)
     LEDGER.end_loading()
     tokens = np.random.default_rng(probe.SEED)
     for step in probe.STEPS:
@@ -56,7 +58,12 @@ def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> tuple[str, li
         print(f"probe: {step.name}", flush=True)
         with torch.no_grad(), observer.watching():
             _ask(one_batch, runner, step, tokens, recorder)
-    return type(inner.attn_backend).__name__, observer.finish()
+    missing = ran.missing()
+    return {
+        "attention_backend": type(inner.attn_backend).__name__,
+        "not_run": missing,
+        "warnings": [*observer.finish(), *unexplained(missing)],
+    }
 
 
 def _quieten(one_batch: Any) -> None:

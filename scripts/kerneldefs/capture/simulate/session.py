@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kerneldefs.capture.apis import api_ledger, unexplained
 from kerneldefs.capture.record import (
     CALLS_FILE,
     DUMP_FOLDER,
@@ -41,17 +42,20 @@ def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
     }
     cut, check = cut_model(model, lambda: serve.load(arguments, config.tp))
     with when_built(check):
-        backend, unobserved = serve.run(arguments, config.tp, machine.recorder)
-    write_calls(rank / CALLS_FILE, machine.recorder.calls())
+        found = serve.run(arguments, config.tp, machine.recorder)
+    calls = machine.recorder.calls()
+    apis = api_ledger(calls)
+    found["warnings"] += [*unexplained(apis), *LEDGER.unexplained()]
+    write_calls(rank / CALLS_FILE, calls)
     write_templates(out / TEMPLATES_FILE, machine.recorder.templates)
     seconds = time.monotonic() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"captured in {seconds:.1f} s, peak {memory:.2f} GB")
     return {
         "arguments": {**arguments, "model_path": config.repo_id},
-        "attention_backend": backend,
         "layers": dataclasses.asdict(cut),
         "stubbed": machine.stubbed,
-        "warnings": unobserved,
+        "apis": apis,
+        **found,
         **LEDGER.to_json(),
     }

@@ -7,6 +7,7 @@ run. Where a value is asked for that nothing knows, the ledger notes a guess.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,16 +16,24 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
-    FakeTensorMode,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_map
 
 from kerneldefs.capture.simulate.ledger import LEDGER
+from kerneldefs.capture.simulate.value_shaped import VALUE_SHAPED, exact_shape, guess_shape
+from kerneldefs.capture.simulate.values import (
+    CUDA0,
+    FAKE,
+    carried,
+    carry,
+    forget,
+    known,
+    pretended,
+    renew,
+)
 
 aten = torch.ops.aten
-FAKE = FakeTensorMode(allow_non_fake_inputs=True)
-CUDA0 = torch.device("cuda:0")
 
 # Elements up to which values are tracked. Integers steer control flow (lengths, page tables, expert
 # maps), floating point values hardly ever do.
@@ -35,25 +44,12 @@ PYTHON_OPS: dict[str, Callable[..., Any]] = {}  # custom ops with a Python body:
 COMPILED_OPS: dict[str, Callable[..., Any]] = {}  # compiled ops that return tensors: their shapes
 COMPILED_NAMESPACES = {"sgl_kernel"}
 
-_VALUE_SHAPED = {
-    aten.nonzero.default,
-    aten.masked_select.default,
-    aten._unique2.default,
-    aten.unique_dim.default,
-    aten.unique_consecutive.default,
-    aten.repeat_interleave.Tensor,
-}
+Read = Callable[[Any], torch.Tensor | None]  # how an operator's arguments are read
+_OVERWRITES = {aten.copy_.default, aten.fill_.Scalar, aten.fill_.Tensor, aten.zero_.default}
+
 _RANDOM_FILLS = {
     f"aten::{kind}_" for kind in ("uniform", "normal", "exponential", "random", "bernoulli")
 }
-
-
-def known(tensor: torch.Tensor) -> torch.Tensor | None:
-    """Return the true values of a pretended tensor, if they are tracked."""
-    values: torch.Tensor | None = getattr(tensor, "_known", None)
-    if values is not None and (values.shape != tensor.shape or values.dtype != tensor.dtype):
-        return None
-    return values
 
 
 def _small(tensor: torch.Tensor) -> bool:
@@ -65,14 +61,6 @@ def on_cuda(device: Any) -> bool:
     if device is None:
         return False
     return isinstance(device, int) or bool(torch.device(device).type == "cuda")
-
-
-def _pretended(values: torch.Tensor) -> Any:
-    """A pretended tensor that carries `values`."""
-    with FAKE:
-        out = torch.empty_strided(values.shape, values.stride(), dtype=values.dtype, device=CUDA0)
-    out._known = values
-    return out
 
 
 def _fakes(values: Iterable[Any]) -> list[Any]:
@@ -119,10 +107,19 @@ class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
                 return result
         if name in _RANDOM_FILLS:
             return _random_fill(args[0])
-        return _run(func, name, args, kwargs, all(known(fake) is not None for fake in fakes))
+        if func in _OVERWRITES and all(known(fake) is not None for fake in _fakes(args[1:])):
+            renew(args[0])
+        read = carried if func.is_view else known
+        complete = all(read(fake) is not None for fake in fakes)
+        if not complete:
+            for written in _written(func, args, kwargs):
+                forget(written)
+        return _run(func, name, args, kwargs, read if complete else None)
 
     def _compiled(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         LEDGER.skip("compiled op", name)
+        for written in _written(func, args, kwargs):
+            forget(written)
         shapes = COMPILED_OPS.get(name)
         if shapes is not None:
             with self:
@@ -135,6 +132,24 @@ class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
         )
 
 
+@functools.cache
+def _written_places(func: Any) -> tuple[tuple[int, str], ...]:
+    """Which arguments an operator writes to, by its schema."""
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    values = (
+        args[place] if place < len(args) else kwargs.get(name)
+        for place, name in _written_places(func)
+    )
+    return _fakes(values)
+
+
 def _host_to_device(func: Any, args: Any, kwargs: Any) -> Any:
     source = args[0]
     dtype = kwargs.get("dtype") or source.dtype
@@ -144,7 +159,7 @@ def _host_to_device(func: Any, args: Any, kwargs: Any) -> Any:
             return NotImplemented
         return _device_to_host(source, dtype)
     if _small(source):
-        return _pretended(source.to(dtype, copy=True))
+        return pretended(source.to(dtype, copy=True))
     with FAKE:
         return torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=CUDA0)
 
@@ -153,6 +168,9 @@ def _device_to_host(source: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     values = known(source)
     if values is not None:
         return values.to(dtype, copy=True)
+    if not _small(source):  # it goes on as a shape: whoever reads a value of it guesses there
+        with FAKE:
+            return torch.empty_strided(source.shape, source.stride(), dtype=dtype, device="cpu")
     LEDGER.guess(f"{tuple(source.shape)} {source.dtype} copied to the host")
     return torch.zeros(source.shape, dtype=dtype)
 
@@ -172,7 +190,11 @@ def _copy_to_host(func: Any, args: Any, kwargs: Any) -> Any:
     target, source = args[0], args[1]
     if isinstance(target, FakeTensor):
         return NotImplemented
-    target.copy_(_device_to_host(source, source.dtype))
+    values = _device_to_host(source, source.dtype)
+    if isinstance(values, FakeTensor):
+        LEDGER.guess(f"{tuple(source.shape)} {source.dtype} copied to the host")
+        values = torch.zeros(source.shape, dtype=source.dtype)
+    target.copy_(values)
     return target
 
 
@@ -184,8 +206,16 @@ def _compare(func: Any, args: Any, kwargs: Any) -> bool:
     return bool(func(left, right, *args[2:], **kwargs))
 
 
+def _copy_each(func: Any, args: Any, kwargs: Any) -> None:
+    """One copy after the other: what is unknown of one says nothing of the others."""
+    with PretendedCuda():
+        for target, source in zip(args[0], args[1], strict=True):
+            target.copy_(source)
+
+
 _SPECIAL: dict[Any, Callable[[Any, Any, Any], Any]] = {
     aten._to_copy.default: _host_to_device,
+    aten._foreach_copy_.default: _copy_each,
     aten._local_scalar_dense.default: _scalar,
     aten.allclose.default: _compare,
     aten.copy_.default: _copy_to_host,
@@ -203,7 +233,7 @@ def _random_fill(tensor: Any) -> Any:
     return tensor
 
 
-def _values(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+def _values(args: Any, kwargs: Any, read: Read) -> tuple[Any, Any] | None:
     """An operator's arguments with pretended tensors replaced by their values, on the CPU.
 
     None when a real tensor among them is too large to follow.
@@ -213,7 +243,7 @@ def _values(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
     def replace(value: Any) -> Any:
         nonlocal small
         if isinstance(value, FakeTensor):
-            return known(value)
+            return read(value)
         if isinstance(value, torch.Tensor):
             small = small and _small(value)
         return value
@@ -224,18 +254,18 @@ def _values(args: Any, kwargs: Any) -> tuple[Any, Any] | None:
     return (new_args, new_kwargs) if small else None
 
 
-def _run(func: Any, name: str, args: Any, kwargs: Any, complete: bool) -> Any:
+def _run(func: Any, name: str, args: Any, kwargs: Any, read: Read | None) -> Any:
     """Run an operator on shapes and, where every argument's values are known, on the values."""
-    values = _values(args, kwargs) if complete else None
-    if func in _VALUE_SHAPED:
+    values = _values(args, kwargs, read) if read else None
+    if func in VALUE_SHAPED:
         if values is None:
-            return _guess_shape(func, name, args, kwargs)
-        return _exact_shape(func, name, *values)
+            return guess_shape(func, name, args, kwargs)
+        return exact_shape(func, name, *values)
     try:
         with FAKE:
             out = func(*args, **kwargs)
     except (DynamicOutputShapeException, DataDependentOutputException, NotImplementedError):
-        return _guess_shape(func, name, args, kwargs)
+        return guess_shape(func, name, args, kwargs)
     fakes = _fakes((out,))
     for fake in fakes:
         fake.constant = None
@@ -253,31 +283,4 @@ def _follow_values(func: Any, name: str, out: Any, args: Any, kwargs: Any) -> No
         return
     for fake, value in zip(tree_flatten(out)[0], tree_flatten(values)[0], strict=True):
         if isinstance(fake, FakeTensor) and isinstance(value, torch.Tensor):
-            fake._known = value
-
-
-def _exact_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
-    """An operator whose output's shape depends on values, with the values at hand."""
-    try:
-        return tree_map_only(torch.Tensor, _pretended, func(*args, **kwargs))
-    except RuntimeError:  # values that a skipped kernel would have written
-        return _guess_shape(func, name, args, kwargs)
-
-
-def _guess_shape(func: Any, name: str, args: Any, kwargs: Any) -> Any:
-    """The largest shape that such an output can have; noted as a guess."""
-    source = args[0]
-    shape: tuple[int, ...]
-    if func is aten.nonzero.default:
-        shape, dtype = (source.numel(), source.dim()), torch.int64
-    elif func is aten.masked_select.default:
-        shape, dtype = (source.numel(),), source.dtype
-    elif func is aten.repeat_interleave.Tensor:
-        shape, dtype = (kwargs.get("output_size") or source.numel(),), torch.int64
-    elif func in (aten.index.Tensor, aten._index_put_impl_.default):
-        shape, dtype = tuple(source.shape), source.dtype
-    else:
-        raise NotImplementedError(f"{name}: its output's shape depends on values nobody knows")
-    LEDGER.guess(f"shape of {name} {tuple(source.shape)}")
-    with FAKE:
-        return torch.zeros(shape, dtype=dtype, device=CUDA0)
+            carry(fake, value)

@@ -1,4 +1,7 @@
-"""Triton launches that do nothing, but for the few whose small results steer control flow."""
+"""Triton launches that do nothing, but for the few whose small results steer control flow.
+
+What the others would have written is unknown afterwards.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import triton.runtime.autotuner
 import triton.runtime.jit
 
 from kerneldefs.capture.simulate.ledger import LEDGER
-from kerneldefs.capture.simulate.tensors import known
+from kerneldefs.capture.simulate.triton_writes import written
+from kerneldefs.capture.simulate.values import forget, known
 
 
 def _small_copy(sources: Any, targets: Any, *args: Any, **kwargs: Any) -> None:
@@ -50,18 +54,23 @@ _EMULATED: dict[str, Callable[..., None]] = {
 }
 
 
-def _kernel_name(launcher: Any) -> str:
-    function = getattr(launcher, "fn", launcher)
-    while hasattr(function, "fn"):
-        function = function.fn
-    return str(getattr(function, "__name__", function))
+def _innermost(launcher: Any) -> Any:
+    """The kernel below autotuners and heuristics."""
+    while hasattr(getattr(launcher, "fn", None), "arg_names"):
+        launcher = launcher.fn
+    return launcher
 
 
 def _launch(self: Any, *args: Any, **kwargs: Any) -> types.SimpleNamespace:
-    name = _kernel_name(self)
+    kernel = _innermost(self)
+    name = str(getattr(kernel.fn, "__name__", kernel))
     LEDGER.skip("triton kernel", name)
     if name in _EMULATED:
         _EMULATED[name](*args, **kwargs)
+    else:
+        passed = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
+        for parameter in written(kernel):
+            forget(passed.get(parameter))
     return types.SimpleNamespace(
         n_regs=0, n_spills=0, metadata=types.SimpleNamespace(shared=0), asm={}
     )

@@ -1,5 +1,6 @@
 """What the simulation skipped and guessed."""
 
+from kerneldefs.capture.simulate.allowed import HARMLESS
 from kerneldefs.capture.simulate.ledger import Ledger
 
 
@@ -23,11 +24,37 @@ def test_a_guess_while_loading_puts_every_step_in_doubt():
     assert ledger.marks() == ("after a guessed value: a scale",)
 
 
-def test_skipped_work_is_counted_by_kind_with_a_sentence():
+def test_skipped_work_is_counted_with_why_it_loses_nothing_and_the_unknown_is_a_warning():
     ledger = Ledger()
-    ledger.skip("triton kernel", "b")
-    ledger.skip("triton kernel", "a")
-    ledger.skip("triton kernel", "b")
-    assert ledger.to_json()["skipped"] == {
-        "triton kernel": {"why": "Triton kernel launch", "calls": {"a": 1, "b": 2}}
+    ledger.skip("triton kernel", "softcap_inplace_logits_kernel")
+    ledger.skip("triton kernel", "softcap_inplace_logits_kernel")
+    ledger.skip("triton kernel", "never_heard_of")
+    found = ledger.to_json()["skipped"]["triton kernel"]
+    assert found["softcap_inplace_logits_kernel"] == {
+        "calls": 2,
+        "why": "changes logits in place; their shape is known",
     }
+    assert found["never_heard_of"] == {"calls": 1, "why": None}
+    assert ledger.unexplained() == [
+        "triton kernel never_heard_of was skipped, and nothing says what that loses"
+    ]
+
+
+def test_a_compiled_kernel_of_flashinfer_is_explained_by_the_recorded_api_above_it():
+    ledger = Ledger()
+    with ledger.inside_api():
+        ledger.skip("flashinfer kernel", "norm_module.rmsnorm")
+    assert ledger.unexplained() == []
+    ledger.skip("flashinfer kernel", "norm_module.rmsnorm")
+    assert len(ledger.unexplained()) == 1
+
+
+def test_a_guess_whose_answer_matters_to_no_call_puts_nothing_in_doubt(monkeypatch):
+    site = "sglang.somewhere.warns"
+    monkeypatch.setattr(f"{Ledger.__module__}._asking", lambda: site)
+    monkeypatch.setitem(HARMLESS, site, "a warning")
+    ledger = Ledger()
+    ledger.guess("a scale")
+    assert ledger.marks() == ()
+    assert ledger.to_json()["guesses"] == {f"a scale, in {site}": 1}
+    assert ledger.to_json()["harmless"] == {site: "a warning"}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kerneldefs.capture.simulate import device, modes, tensors
+from kerneldefs.capture.simulate import device, modes, tensors, values
 from kerneldefs.capture.simulate.arch import arch
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.errors import KerneldefsError
@@ -57,6 +57,31 @@ def test_views_share_the_values_that_they_show():
     base = torch.zeros(4, dtype=torch.int64, device="cuda")
     base[1:3].fill_(7)
     assert base.tolist() == [0, 7, 7, 0]
+
+
+def test_what_something_skipped_wrote_is_unknown_until_it_is_written_anew():
+    lengths = torch.arange(4, device="cuda")
+    values.forget(lengths[1:3])
+    assert lengths[:1].tolist() == [0] and not LEDGER.guesses
+    lengths[2:].fill_(9)
+    assert lengths[2:].tolist() == [9, 9] and not LEDGER.guesses
+    lengths[1].item()
+    lengths.sum().item()
+    assert len(LEDGER.guesses) == 1 and LEDGER.guesses.total() == 2
+    lengths.copy_(torch.arange(4))
+    assert lengths.tolist() == [0, 1, 2, 3] and LEDGER.guesses.total() == 2
+
+
+def test_an_unknown_value_that_is_written_makes_what_it_overwrote_unknown():
+    lengths = torch.zeros(2, dtype=torch.int64, device="cuda")
+    large = torch.ones(1 << 21, dtype=torch.int64, device="cuda")
+    lengths[:1].copy_(large[:1])
+    assert lengths[1:].tolist() == [0] and not LEDGER.guesses
+    lengths[0].item()
+    assert LEDGER.guesses.total() == 1
+    one, other = lengths[:1], torch.zeros(1, dtype=torch.int64, device="cuda")
+    torch._foreach_copy_([one, other], [large[:1], torch.ones(1, dtype=torch.int64, device="cuda")])
+    assert other.tolist() == [1] and LEDGER.guesses.total() == 1
 
 
 def test_a_value_that_nobody_knows_is_a_guess_that_is_said():
