@@ -16,7 +16,7 @@ from kerneldefs.page.matrix import rows_of, totals
 from kerneldefs.page.plots import layout_of, size_panels, time_bars
 from kerneldefs.page.render import report_page
 from kerneldefs.page.results import read_results
-from kerneldefs.page.summary import print_summary
+from kerneldefs.page.summary import print_summary, show
 from publish.make import results
 from rich.console import Console
 
@@ -110,3 +110,15 @@ def test_the_command_writes_beside_the_report(folder: Path, tmp_path: Path) -> N
         subprocess.run([*words, *more], check=True, capture_output=True)
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert "m/report.html" in index.read_text()
+
+
+def test_a_failed_run_of_several_models_still_has_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results(tmp_path, norm())
+    (tmp_path / "other/configs").mkdir(parents=True)
+    show(tmp_path, ["m", "other"])
+    assert "other" not in capsys.readouterr().err and not (tmp_path / "index.html").exists()
+    show(tmp_path, ["m", "other"], failed=True)
+    assert "unfinished" in capsys.readouterr().err
+    assert "unfinished" in (tmp_path / "index.html").read_text()
