@@ -1,0 +1,98 @@
+"""What is derived in a run, and that what config.json predicts is what is seen to be called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kerneldefs.capture.record import read_calls
+from kerneldefs.derive.derive import OBSERVED
+from kerneldefs.derive.equivalent import Options
+from kerneldefs.derive.predict.inventory import inventory, predicted_calls
+from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.modelconfig import read_model_config
+
+from .conftest import ROOT, Project
+
+# Model -> where in a config's id a difference is known, the families that differ, and why.
+EXPLAINED = {
+    # trtllm_mla prefills a cached prefix unabsorbed, so paged MLA prefill is not called
+    "deepseek-v3": [("b200", "auto", {"mla"})],
+    "kimi-k2": [("b200", "auto", {"mla"})],
+    # sm_100 fuses the gate of the shared expert into another kernel; sm_90 the shared expert into
+    # the routed ones
+    "qwen3-next-80b-a3b": [("b200", "", {"gemm"}), ("h200", "", {"gemm", "activation"})],
+}
+
+
+def differing(results: Path, model: str) -> dict[str, set[str]]:
+    """Return by config the families in which predicted and observed names differ, unexplained."""
+    source = read_model_config(ROOT / "config/models" / model, model, "bundled")
+    found = {}
+    for path in sorted((results / "configs").glob("*.json")):
+        config = ServingConfig.load(path)
+        calls = read_calls(results / "dumps" / config.id / "rank0" / "calls.jsonl")
+        seen = inventory((call for call in calls if call.op in OBSERVED), Options())
+        told = inventory(predicted_calls(source, config), Options())
+        one, other = ({(r.name, r.family) for r in rows if not r.reason} for rows in (seen, told))
+        assert one & other
+        families = {family for _, family in one ^ other}
+        for hardware, backend, known in EXPLAINED.get(model, ()):
+            if config.id.startswith(hardware) and config.id.endswith(backend):
+                families -= known
+        if families:
+            found[config.id] = families
+    return found
+
+
+def test_kimi_calls_what_its_config_predicts(real: Project) -> None:
+    assert differing(real.path("."), "kimi-k2") == {}
+
+
+def test_derived_definitions_are_staged_and_marked(real: Project) -> None:
+    staged, manifest = real.staged(), json.loads(real.path("manifest.json").read_text())
+    gemm = staged["gemm_fp8_nt_groupwise_n2112_k7168"]
+    assert "origin:derived" in gemm["tags"]
+    paged = staged["mla_paged_decode_h8_ckv512_kpe64_ps64"]
+    assert {"origin:derived", "variant:page_size"} <= set(paged["tags"])
+    assert "kv_last_page_len" in paged["inputs"]
+    captured = staged["mla_paged_decode_h8_ckv512_kpe64_ps1"]  # derived too, in other configs
+    assert not any(tag.startswith(("origin:", "variant:")) for tag in captured["tags"])
+    classes = {brief["name"]: brief["class"] for brief in manifest["definitions"].values()}
+    assert set(classes.values()) == {"captured", "derived"}
+    assert classes["mla_paged_decode_h8_ckv512_kpe64_ps1"] == "captured"
+    assert real.path("upstream/README.md").exists()
+
+
+def test_methods_leave_out_one_or_the_other(quick: Project) -> None:
+    both = set(quick.staged())
+    jobs = quick.run(config="model=kimi-k2 method=capture").jobs
+    assert "capture" not in jobs and "derive" not in jobs
+    captured = set(quick.staged())
+    quick.run(config="model=kimi-k2 method=derive")
+    derived = set(quick.staged())
+    assert captured | derived == both
+    assert captured - derived and derived - captured
+    quick.run(config="model=kimi-k2 method=derive op_types=moe variants=none")
+    assert {item["op_type"] for item in quick.staged().values()} == {"moe"}
+
+
+def test_predicting_runs_nothing(empty: Project) -> None:
+    words = "model=llama-3.1-8b tp_list=1 hardware=H200 method=predict op_types=gemm,rope"
+    jobs = empty.run(config=words).jobs
+    assert not {"capture", "normalise"} & set(jobs) and jobs["derive"] == 2
+    staged = empty.staged("llama-3.1-8b")
+    assert {"gemm_n6144_k4096", "gemm_n28672_k4096"} <= set(staged)
+    assert all("origin:predicted" in item["tags"] for item in staged.values())
+    assert empty.report("llama-3.1-8b")["ok"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["deepseek-v3", "llama-3.1-8b", "llama-3.1-70b", "qwen3-30b-a3b", "qwen3-next-80b-a3b"]
+)
+def test_every_bundled_model_calls_what_its_config_predicts(empty: Project, model: str) -> None:
+    empty.run("--until", "capture", config=f"model={model}")
+    (results,) = (path for path in (empty.folder / "results").iterdir() if path.name != "cache")
+    assert differing(results, model) == {}
