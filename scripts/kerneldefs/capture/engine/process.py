@@ -7,7 +7,9 @@ still be hooked.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,12 +25,14 @@ if __name__ == "__mp_main__":
 
 # Tokens of the cached prefix: whole pages of every page size that SGLang's backends ask for.
 PREFIX = 128
+_PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 
 def main(folder: Path) -> None:
     """Serve what the folder's request says, ask the probe, and say when it is done."""
     import numpy as np
 
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)  # SGLang's own processes do the same
     request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
     started = time.monotonic()
     engine = _engine(request["arguments"])

@@ -141,7 +141,8 @@ def _forward(rank: Rank) -> Callable[..., Any]:
         original: Callable[..., Any], runner: Any, batch: Any, *args: Any, **kw: Any
     ) -> Any:
         rank.recorder.phase = phase(batch)  # stays until the next one: sampling belongs to it
-        return guarded(original, runner, batch, *args, **kw)
+        with rank.observer.watching():
+            return guarded(original, runner, batch, *args, **kw)
 
     return forward
 

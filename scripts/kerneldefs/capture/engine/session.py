@@ -204,10 +204,10 @@ def _findings(config: ServingConfig, out: Path) -> dict[str, Any]:
         )
     picked = [read_json(rank_folder(out, rank) / RANK_FILE) for rank in range(config.tp)]
     _check_backend(config, picked[0])
-    ranks.unite_templates(out)
-    union = ranks.unite(out)
     seconds = read_json(out / DONE_FILE)
     _clear(out, keep="rank*")
+    ranks.unite_templates(out)
+    union = ranks.unite(out)
     for rank in range(config.tp):
         for name in (FINISHED_FILE, RANK_FILE):
             (rank_folder(out, rank) / name).unlink()
