@@ -22,8 +22,10 @@ from kerneldefs.definition.candidates import (
     load_candidates,
     with_all_tags,
 )
+from kerneldefs.definition.collisions import told_apart
 from kerneldefs.definition.execution.gate import outcomes_of, tagged, why
 from kerneldefs.definition.execution.limits import Limits, Outcome
+from kerneldefs.definition.signature import signature
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import (
     canonical_json,
@@ -37,7 +39,7 @@ from kerneldefs.files import (
 # new one, and then nothing else would tell which files may be pruned, and what changed.
 NOTE = ".staged"
 
-COLLISION, CONFLICT = "name-collision", "dataset-conflict"
+COLLISION, CONFLICT, SAME = "name-collision", "dataset-conflict", "same-kernel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,19 +158,48 @@ def _execution(outcome: Outcome) -> dict[str, Any]:
 def unite(found: Sequence[tuple[str, Candidate]]) -> tuple[list[Staged], list[dict[str, Any]]]:
     """Return one definition per name with tags united, and the others of a name.
 
-    Of several contents under one name the first in the order of their text stays: the order does
+    Of several contents under one name those that a word tells apart get the word (see
+    definition/collisions.py). Of the others the first in the order of their text stays, which does
     not depend on which config was captured first.
     """
     kept: list[Staged] = []
     lost: list[dict[str, Any]] = []
-    for groups in grouped(found, lambda pair: pair[1].definition):
+    apart = told_apart(found, lambda pair: pair[1].definition, _with_definition)
+    for groups in grouped(apart, lambda pair: pair[1].definition):
         first, *others = (_as_one(group) for group in groups)
         kept.append(first)
         for other in others:
             how = differing(first.definition, other.definition)
             reason = f"{', '.join(first.configs)} has another definition of this name; {how}"
             lost.append(_lost(other, COLLISION, reason))
-    return kept, lost
+    return _one_per_kernel(kept, lost)
+
+
+def _one_per_kernel(
+    items: Iterable[Staged], lost: list[dict[str, Any]]
+) -> tuple[list[Staged], list[dict[str, Any]]]:
+    """Of several names for one kernel keep the first, with the tags and configs of all."""
+    kept: dict[str, Staged] = {}
+    for item in items:
+        first = kept.setdefault(signature(item.definition), item)
+        if first is not item:
+            kept[signature(item.definition)] = _joined(first, item)
+            lost.append(_lost(item, SAME, f"{first.name} is the same kernel under another name"))
+    return list(kept.values()), lost
+
+
+def _joined(first: Staged, other: Staged) -> Staged:
+    return dataclasses.replace(
+        first,
+        definition=with_all_tags([first.definition, other.definition]),
+        configs=tuple(sorted({*first.configs, *other.configs})),
+    )
+
+
+def _with_definition(
+    pair: tuple[str, Candidate], definition: dict[str, Any]
+) -> tuple[str, Candidate]:
+    return pair[0], dataclasses.replace(pair[1], definition=definition)
 
 
 def _as_one(group: list[tuple[str, Candidate]]) -> Staged:

@@ -33,6 +33,7 @@ from kerneldefs.definition.candidates import (
     with_all_tags,
 )
 from kerneldefs.definition.checks import Subject, errors, run_checks
+from kerneldefs.definition.collisions import told_apart
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
 from kerneldefs.definition.form import require_form
 from kerneldefs.definition.naming import definition_name
@@ -209,10 +210,12 @@ def unite(found: list[Candidate]) -> tuple[list[Candidate], list[Quarantined]]:
     """Return one candidate per name, and the others of a name that has several contents.
 
     Equal definitions unite: sources, tags and repairs are added up. Of several contents under one
-    name the first in the order of their text stays.
+    name those that a word tells apart get the word (see collisions), and of the others the first in
+    the order of their text stays.
     """
     kept: list[Candidate] = []
     lost: list[Quarantined] = []
+    found = told_apart(found, lambda candidate: candidate.definition, _with_definition)
     for groups in grouped(found, lambda candidate: candidate.definition):
         first, *others = (_as_one(group) for group in groups)
         kept.append(first)
@@ -221,6 +224,10 @@ def unite(found: list[Candidate]) -> tuple[list[Candidate], list[Quarantined]]:
             reason = f"another definition has this name; {how}"
             lost.append(Quarantined(first.name, "name-collision", reason, other.sources))
     return kept, lost
+
+
+def _with_definition(candidate: Candidate, definition: Draft) -> Candidate:
+    return dataclasses.replace(candidate, definition=definition)
 
 
 def _as_one(group: list[Candidate]) -> Candidate:

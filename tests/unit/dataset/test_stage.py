@@ -38,18 +38,34 @@ def test_tags_and_configs_are_united(tmp_path: Path) -> None:
 
 def test_another_content_under_one_name_is_listed_whatever_the_order(tmp_path: Path) -> None:
     one = candidates(tmp_path, "a", norm(64))
-    other = candidates(tmp_path, "b", norm(64, dtype="float16"))
+    other = candidates(tmp_path, "b", {**norm(64), "constraints": ["batch_size > 1"]})
     selection = selected(one, other)
     assert selection.staged == selected(other, one).staged
     (lost,) = selection.quarantined
-    assert (lost["name"], lost["cause"], lost["configs"]) == (
-        "rmsnorm_h64",
-        "name-collision",
-        ["b"],
-    )
-    assert lost["reason"].startswith(
-        "a has another definition of this name; they differ in inputs/"
-    )
+    assert (lost["name"], lost["cause"]) == ("rmsnorm_h64", "name-collision")
+    assert " has another definition of this name; they differ in constraints" in lost["reason"]
+
+
+def test_dtypes_under_one_name_are_told_apart_over_configs(tmp_path: Path) -> None:
+    one = candidates(tmp_path, "a", norm(64), model="m")
+    other = candidates(tmp_path, "b", norm(64, dtype="float16"))
+    selection = selected(one, other)
+    assert selection == selected(other, one)
+    assert {item.name: item.configs for item in selection.staged} == {
+        "rmsnorm_h64": ("a",),
+        "rmsnorm_h64_fp16": ("b",),
+    }
+
+
+def test_two_names_of_one_kernel_become_one_file(tmp_path: Path) -> None:
+    one = candidates(tmp_path, "a", sampling(9))
+    named = {**sampling(9), "name": "top_k_top_p_sampling_from_probs_v9", "tags": ["tp:1"]}
+    selection = selected(one, candidates(tmp_path, "b", named))
+    (item,) = selection.staged
+    assert (item.name, item.configs) == ("top_k_top_p_sampling_from_probs_v9", ("a", "b"))
+    assert item.definition["tags"] == ["status:unverified", "tp:1"]
+    (lost,) = selection.quarantined
+    assert (lost["name"], lost["cause"]) == ("top_k_top_p_sampling_v9", "same-kernel")
 
 
 def test_op_types_that_were_not_asked_for_are_listed(tmp_path: Path) -> None:
