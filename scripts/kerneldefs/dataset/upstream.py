@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.dataset.classes import FI_MISSING
-from kerneldefs.dataset.stage import Staged
+from kerneldefs.dataset.union import Staged
 from kerneldefs.files import replaced_directory, write_text
 
 LABELS = ("enhancement", "flashinfer-trace")

@@ -9,7 +9,8 @@ import pytest
 from kerneldefs.dataset.classes import classified, derived_facts, read_requests
 from kerneldefs.dataset.derived import joined_indexes
 from kerneldefs.dataset.exercised import exercised
-from kerneldefs.dataset.stage import Selection, Staged
+from kerneldefs.dataset.stage import Selection
+from kerneldefs.dataset.union import Staged
 from kerneldefs.dataset.upstream import family_name, write_drafts
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import write_json
