@@ -1,0 +1,197 @@
+"""An engine is watched, ended and judged; a script stands in for SGLang's processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from kerneldefs.capture.engine import backend, gpus, session, tree
+from kerneldefs.capture.engine.places import MARK
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.serving.config import ServingConfig
+
+SCRIPTS = Path(session.__file__).parents[3]
+GPU = gpus.Gpu("0", "GPU-aa", "NVIDIA H100", "sm_90", 79 << 30, 80 << 30, ())
+FINISHES = """
+for rank in range(request["ranks"]):
+    where = folder / f"rank{rank}"
+    (where / "flashinfer").mkdir(parents=True)
+    (where / "flashinfer" / "norm.json").write_text('{"name": "norm"}')
+    (where / "calls.jsonl").write_text("")
+    (where / "templates.json").write_text("{}")
+    (where / "rank.json").write_text(json.dumps(PICKED))
+    (where / "finished").write_text("")
+(folder / "done.json").write_text('{"load": 1.0, "probe": 1.0}')
+"""
+PICKED = {"attention_backend": "B", "prefill": "flashinfer", "decode": "flashinfer", "warnings": []}
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine with two H100s."""
+    two = [GPU, gpus.Gpu("1", "GPU-bb", "NVIDIA H100", "sm_90", 79 << 30, 80 << 30, ())]
+    monkeypatch.setattr(gpus, "visible", lambda: two)
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+
+
+def config(tp: int = 1) -> ServingConfig:
+    return ServingConfig(
+        id="x", model="m", repo_id="org/m", revision="r", model_config_sha256="0", arch="sm_90",
+        hardware="H100", gpus_per_node=8, tp=tp, dp=1, ep=1, enable_dp_attention=False,
+        quantization="none", kv_cache_dtype="auto", page_size=None,
+        attention_backend="flashinfer", moe_runner_backend=None, trust_remote_code=False,
+        arguments={}, sources=(), notes=(),
+    )  # fmt: skip
+
+
+def options(tmp_path: Path, body: str, limit: float = 60.0) -> session.Options:
+    """An engine whose process runs `body`, with `folder` and `request` at hand."""
+    script = tmp_path / "engine.py"
+    script.write_text(
+        "import json, os, subprocess, sys, time\nfrom pathlib import Path\n"
+        f"PICKED = {PICKED!r}\nfolder = Path(sys.argv[1])\n"
+        "request = json.loads((folder / 'request.json').read_text())\n" + textwrap.dedent(body)
+    )
+    return session.Options(limit=limit, command=(sys.executable, str(script)))
+
+
+def run(tmp_path: Path, body: str, tp: int = 1, limit: float = 60.0) -> dict[str, Any]:
+    out = tmp_path / "out"
+    out.mkdir(exist_ok=True)
+    return session.capture(config(tp), tmp_path, out, options(tmp_path, body, limit))
+
+
+def test_a_finished_engine_leaves_its_ranks_and_templates_alone(here, tmp_path):
+    found = run(tmp_path, FINISHES, tp=2)
+    assert found["ranks"] == [0, 1] and found["only_some_ranks"] == {}
+    assert found["hardware"]["gpu"] == "NVIDIA H100" and found["attempts"] == 1
+    files = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.json*")}
+    assert files == {"templates.json"} | {
+        f"rank{n}/{name}" for n in (0, 1) for name in ("calls.jsonl", "flashinfer/norm.json")
+    }
+
+
+def test_two_contents_under_one_name_are_an_error_that_shows_both(here, tmp_path):
+    other = "(folder / 'rank1' / 'flashinfer' / 'norm.json').write_text('{\"name\": \"other\"}')"
+    with pytest.raises(KerneldefsError, match=r'ranks 0 and 1 .* name: "norm" and "other"'):
+        run(tmp_path, FINISHES + other, tp=2)
+
+
+def test_a_definition_of_some_ranks_is_kept_and_listed(here, tmp_path):
+    more = "(folder / 'rank1' / 'flashinfer' / 'only.json').write_text('{}')"
+    assert run(tmp_path, FINISHES + more, tp=2)["only_some_ranks"] == {"only": [1]}
+
+
+def test_a_time_limit_ends_every_process_of_the_engine(here, tmp_path):
+    orphan = "import time; time.sleep(600)"
+    body = f"""
+        subprocess.Popen([sys.executable, '-c', {orphan!r}], start_new_session=True)
+        (folder / 'seen').write_text(os.environ['{MARK}'])
+        time.sleep(600)
+    """
+    with pytest.raises(session.Failed, match="not done in 3 s and was ended"):
+        run(tmp_path, body, limit=3.0)
+    assert tree.marked((tmp_path / "out" / "seen").read_text()) == []
+
+
+def test_an_engine_does_not_outlive_a_command_that_is_told_to_end(tmp_path):
+    body = f"(folder / 'seen').write_text(os.environ['{MARK}']); time.sleep(600)"
+    made = options(tmp_path, body)
+    (tmp_path / "out").mkdir()
+    code = (
+        "import sys; from pathlib import Path; import time\n"
+        "from kerneldefs.capture.engine import session, gpus\n"
+        "from kerneldefs.serving.config import ServingConfig\n"
+        f"gpu = gpus.Gpu('0', 'a', 'n', 'sm_90', 1, 1, ()); out = Path({str(tmp_path)!r}) / 'out'\n"
+        f"config = ServingConfig.from_json({config().to_json()!r})\n"
+        f"session._run(config, {{}}, out, [gpu], session.Options(command={made.command!r}),"
+        " time.monotonic() + 600)\n"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code], cwd=SCRIPTS)
+    seen = tmp_path / "out" / "seen"
+    deadline = time.monotonic() + 60
+    while not (seen.exists() and seen.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(60) == 128 + signal.SIGTERM
+    assert tree.marked(seen.read_text()) == []
+
+
+FAILS = [
+    ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "GPU out of memory"),
+    ("RuntimeError: Ninja build failed.", "kernel compilation"),
+    ("torch.distributed.DistBackendError: NCCL error in: x", "NCCL"),
+    ("OSError: [Errno 98] Address already in use", "port in use"),
+    ("RuntimeError: Found no NVIDIA driver on your system.", "driver"),
+    ("ValueError: please pass --trust-remote-code", "trust_remote_code=true"),
+    ("KeyError: 'what'", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("log", "said"), FAILS)
+def test_a_failure_becomes_a_sentence(here, tmp_path, log: str, said: str):
+    with pytest.raises(session.Failed, match=said):
+        run(tmp_path, f"print({log!r}); sys.exit(1)")
+
+
+def test_out_of_memory_is_tried_once_more_with_less(here, tmp_path):
+    body = """
+        if request["arguments"]["mem_fraction_static"] == 0.5:
+            print("torch.OutOfMemoryError: CUDA out of memory"); sys.exit(1)
+    """
+    found = run(tmp_path, textwrap.dedent(body) + FINISHES)
+    assert found["attempts"] == 2 and found["arguments"]["mem_fraction_static"] == 0.3
+
+
+def test_another_attention_backend_than_asked_for_is_an_error(here, tmp_path):
+    other = FINISHES.replace("json.dumps(PICKED)", "json.dumps({**PICKED, 'decode': 'triton'})")
+    with pytest.raises(
+        session.Failed, match=r"asked for .* flashinfer, and SGLang picked .*triton"
+    ):
+        run(tmp_path, other)
+
+
+def test_a_rank_that_recorded_nothing_is_named(here, tmp_path):
+    with pytest.raises(session.Failed, match="rank 1 recorded nothing"):
+        run(tmp_path, FINISHES + "(folder / 'rank1' / 'finished').unlink()", tp=2)
+
+
+def failure(kind: str, text: str, place: str) -> str:
+    data = {"type": kind, "text": text, "files": [place], "line": "", "lineno": 1}
+    return (
+        "(folder / 'failures').mkdir()\n"
+        f"(folder / 'failures' / '1.json').write_text({json.dumps(data)!r})\nsys.exit(1)\n"
+    )
+
+
+def test_sglangs_own_refusal_is_told_from_a_failure(here, tmp_path):
+    refusing = failure("ValueError", "Not supported.", "/x/sglang/srt/server_args.py")
+    with pytest.raises(session.Refused, match=r"SGLang: Not supported\."):
+        run(tmp_path, refusing)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(session.Failed, match="ValueError: Broken"):
+        run(tmp_path / "other", failure("ValueError", "Broken.", "/x/torch/nn/module.py"))
+
+
+def test_what_a_failed_engine_dumped_is_kept_and_never_complete(here, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 4}')
+    body = "(folder / 'rank0').mkdir(); (folder / 'rank0' / 'x').write_text(''); sys.exit(1)"
+    made = options(tmp_path, body)
+    monkeypatch.setattr(session, "Options", lambda *a: made)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with pytest.raises(session.Failed):
+        chosen = backend.EngineOptions(layers=2)
+        backend.capture(config(), tmp_path, folder, tmp_path / "dump", chosen)
+    kept = tmp_path / "dump.partial"
+    assert (kept / "rank0" / "x").exists()
+    assert json.loads((kept / "capture.json").read_text())["status"] == "partial"
+    assert not psutil.Process().children(recursive=True)
