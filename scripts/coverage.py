@@ -9,6 +9,7 @@ where it was, and a second run tries only what depends on code or releases that 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -18,11 +19,20 @@ from kerneldefs.dataset.coverage import find_trials, outcome_of, run_trials
 from kerneldefs.dataset.coveragetable import as_markdown
 from kerneldefs.files import digest, write_text
 from kerneldefs.serving.command import parse, settings_parser
-from kerneldefs.serving.settings import ROOT
+from kerneldefs.serving.settings import ROOT, Settings
 from kerneldefs.workflow import code_digest
 
 TABLE = ROOT / "docs/coverage.md"
 DEFAULTS = ("model=all", "results=results/coverage")
+
+
+def command(settings: Settings) -> str:
+    """Return the command that makes the table, without what is this machine's alone."""
+    if Path(settings.cookbook).is_dir():
+        folder = f"path/to/{Path(settings.cookbook).resolve().name}"
+        settings = dataclasses.replace(settings, cookbook=folder)
+    words = [word for word in settings.words() if not word.startswith(("model=all", "results="))]
+    return " ".join(["python scripts/coverage.py", *words])
 
 
 def main() -> int:
@@ -33,9 +43,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="trials at a time")
     parser.add_argument("--archs", default="sm_90,sm_100", metavar="A,B", help="architectures")
-    parser.add_argument(
-        "--keep", action="store_true", help="capture again only what failed or is new"
-    )
+    parser.add_argument("--keep", action="store_true", help="keep older captures that ended well")
     parser.add_argument("--table-only", action="store_true", help="try nothing, write the table")
     options, settings = parse(parser, DEFAULTS)
     trials = find_trials(settings, options.archs.split(","))
@@ -52,8 +60,7 @@ def main() -> int:
         for place, trial in enumerate(trials.trials)
         if (outcome := outcome_of(trial, settings.results)) is not None
     }
-    words = [word for word in settings.words() if not word.startswith(("model=", "results="))]
-    text = as_markdown(trials, found, " ".join(["python scripts/coverage.py", *words]))
+    text = as_markdown(trials, found, command(settings))
     write_text(options.out, text)
     print(f"{options.out}: {len(found)} of {total} serving configs", file=sys.stderr)
     return 0

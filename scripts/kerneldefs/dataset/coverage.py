@@ -180,14 +180,14 @@ def run_trials(
     """Try what has no outcome of this code and these releases; yield each that is tried.
 
     `stamps` are digests of the code and releases that capturing and normalising hang on. `jobs`
-    trials run at a time. With `keep`, captures that ended well stay, whatever code made them.
+    trials run at a time. With `keep`, captures with definitions stay, whatever code made them.
     """
     os.environ[worker.OWNER] = worker.owner_here()
     todo = {}
     for trial in trials:
         old = outcome_of(trial, results)
         captured_by, normalised_by = trial.key(stamps[0]), trial.key(stamps[1])
-        if old is not None and old.status != FAILED and keep:
+        if old is not None and old.status == CAPTURED and keep:
             captured_by = old.captured_by
         if old is None or (old.captured_by, old.normalised_by) != (captured_by, normalised_by):
             todo[trial.folder(results)] = (trial, captured_by, normalised_by)
