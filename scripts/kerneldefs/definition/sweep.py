@@ -10,6 +10,7 @@ from typing import Any
 from kerneldefs.capture.record import KernelCall, Template
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Draft, Quarantine
+from kerneldefs.definition.execution.gate import UNVERIFIED, VERIFIED
 from kerneldefs.definition.repair import repair
 
 CLEAN = "clean"
@@ -85,8 +86,11 @@ def with_execution(row: Swept, kind: str, reason: str) -> Swept:
 
 
 def with_agreement(row: Swept, against: str) -> Swept:
-    """Note what a definition's reference agreed with."""
-    return dataclasses.replace(row, against=against)
+    """Note what a definition's reference agreed with, "" for nothing, and tag it accordingly."""
+    if not against or row.definition is None:
+        return row
+    tags = sorted({VERIFIED, *row.definition["tags"]} - {UNVERIFIED})
+    return dataclasses.replace(row, against=against, definition={**row.definition, "tags": tags})
 
 
 def as_markdown(rows: Sequence[Swept], versions: str) -> str:

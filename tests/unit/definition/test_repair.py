@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Callable
 
 import pytest
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Quarantine
-from kerneldefs.definition.templates import retarget
 from kerneldefs.definition.repair import evidence_of, in_dumped_order, repair
-from kerneldefs.definition.repairs import REPAIRS
+from kerneldefs.definition.repairs import REPAIRS, Repair
+from kerneldefs.definition.templates import retarget
 
 from .calls import BF16, FP8, fact
 from .cases import CASES
@@ -115,6 +116,12 @@ def test_each_repair_is_idempotent_and_touches_its_own_part_only(dumps: Dumps, n
         changed = {key for key in after if after[key] != before.get(key)}
         assert step.id == "extra-keys" or changed <= TOUCHES[step.id], step.id
         draft = after
+
+
+@pytest.mark.parametrize("step", REPAIRS, ids=lambda step: step.id)
+def test_each_repair_names_its_cause_with_file_and_release_and_its_evidence(step: Repair) -> None:
+    assert re.match(r"flashinfer/[\w/.]+", step.cause) and "(0.6.18)" in step.cause
+    assert step.evidence
 
 
 def test_repairs_do_not_change_what_they_were_given(dumps: Dumps) -> None:
