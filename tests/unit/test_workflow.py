@@ -109,6 +109,15 @@ def test_stage_options_say_what_differs_from_the_default(run: workflow.Run) -> N
     ]
 
 
+def test_models_without_a_config_are_a_target_that_fails(tmp_path: Path) -> None:
+    assert workflow.load(LLAMA, may_fetch=False).unplanned() == []
+    settings = {"model": "llama-3.1-8b,o/m", "results": str(tmp_path)}
+    run = workflow.load(settings, may_fetch=False)
+    assert run.unplanned() == [f"{tmp_path}/planned"]
+    assert run.unplanned_text().startswith("error: 1 of 2 models have no serving config")
+    assert run.unplanned_text().endswith(": m")
+
+
 def test_engine_is_refused() -> None:
     with pytest.raises(KerneldefsError, match="use simulate or auto"):
         workflow.load(LLAMA | {"backend": "engine"}, may_fetch=False)

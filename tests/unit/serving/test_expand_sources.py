@@ -111,3 +111,23 @@ def test_one_of_several_models_does_not_hold_up_the_others(tmp_path: Path) -> No
         plans(model="o/m,p", **given)
     with pytest.raises(KerneldefsError, match="p: a diffusion model"):
         plans(model="p", **given)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(results: Path, repo_id: str, revision: str | None, *, with_code: bool) -> Any:
+        asked.append(repo_id)
+        kind = KerneldefsError if repo_id == "o/gated" else hub.UnreachableError
+        raise kind(f"{repo_id}: no")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    given = {"model": "o/gated,o/a,o/b,llama-3.1-8b", "results": str(tmp_path)}
+    gated, a, b, llama = plan_models(Settings.from_mapping(given), may_fetch=True)
+    assert asked == ["o/gated", "o/a"]
+    assert (gated.failure or "").startswith("o/gated: no; then run")
+    assert (a.failure or "").startswith("o/a: no; then run")
+    assert f"is not in {tmp_path}/cache/models yet" in (b.failure or "")
+    assert llama.failure is None
