@@ -40,8 +40,9 @@ def shares(definition: Definition, values: Values, run: Run) -> list[Pair]:
     limits = {name: limit for name, limit in LIMITS.items() if name in values}
     inputs: list[Any] = []
     for name, value in values.items():
-        if name == "probs":
-            inputs.append(torch.tensor(ROW).repeat(DRAWS, 1).to(value.dtype))
+        if name in ("probs", "logits"):
+            row = torch.tensor(ROW) if name == "probs" else torch.tensor(ROW).log()
+            inputs.append(row.repeat(DRAWS, 1).to(value.dtype))
         elif torch.is_tensor(value):
             inputs.append(torch.full([DRAWS], limits[name]).to(value.dtype))
         else:

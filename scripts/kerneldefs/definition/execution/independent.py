@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import re
 from typing import Any
 
@@ -141,6 +142,16 @@ def top_k_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]
         kept = [p if p >= limit else 0.0 for p in row]
         whole = sum(kept)
         expected.append([p / whole for p in kept])
+    return [Pair(run(*values.values())[0], torch.tensor(expected))]
+
+
+def top_k_mask(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Keep the k largest of each row, and what ties with the last of them; minus infinity else."""
+    expected = []
+    rows = values["logits"].double().tolist()
+    for row, k in zip(rows, _of_rows(values["top_k"], len(rows)), strict=True):
+        limit = sorted(row)[-min(max(k, 1), len(row))]
+        expected.append([x if x >= limit else -math.inf for x in row])
     return [Pair(run(*values.values())[0], torch.tensor(expected))]
 
 

@@ -31,6 +31,7 @@ class Row:
 
 
 _HEADS = "a loop over tokens and heads in float64"
+_SORTED = "a loop over sorted rows"
 _MATMUL = "torch.matmul in float64"
 _SEARCH = "a search for each number's code"
 _SDPA = "torch.nn.functional.scaled_dot_product_attention"
@@ -150,20 +151,8 @@ ROWS: tuple[Row, ...] = (
         f"{_SDPA} over both parts of the keys",
         independent.merge,
     ),
-    Row(
-        r"top_k_renorm_probs_v\d+",
-        ("probs", "top_k"),
-        (),
-        "a loop over sorted rows",
-        independent.top_k_renorm,
-    ),
-    Row(
-        r"top_p_renorm_probs_v\d+",
-        ("probs", "top_p"),
-        (),
-        "a loop over sorted rows",
-        independent.top_p_renorm,
-    ),
+    Row(r"top_k_renorm_probs_v\d+", ("probs", "top_k"), (), _SORTED, independent.top_k_renorm),
+    Row(r"top_p_renorm_probs_v\d+", ("probs", "top_p"), (), _SORTED, independent.top_p_renorm),
     Row(
         r"(sampling_from_probs|(top_k_|top_p_|top_k_top_p_|min_p_)sampling)_v\d+(_joint)?",
         ("probs",),
@@ -171,6 +160,14 @@ ROWS: tuple[Row, ...] = (
         f"shares of {drawn.DRAWS} draws",
         drawn.shares,
     ),
+    Row(
+        r"(top_k_top_p_)?sampling_from_logits_v\d+",
+        ("logits",),
+        ("top_k", "top_p"),
+        f"shares of {drawn.DRAWS} draws",
+        drawn.shares,
+    ),
+    Row(r"top_k_mask_logits_v\d+", ("logits", "top_k"), (), _SORTED, independent.top_k_mask),
     Row(
         r"fused_topk_deepseek_e\d+_k\d+",
         ("scores", "bias", "n_group", "topk_group", "routed_scaling_factor"),

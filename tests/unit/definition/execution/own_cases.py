@@ -175,6 +175,22 @@ GDN_KV = definition(
     op_type="gdn",
     consts={**_GDN, "seq_len": 1},
 )
+_LOGITS = (["batch_size", "v"], "bfloat16")
+_LIMITS = {"top_k": (["batch_size"], "int32"), "top_p": (["batch_size"], "float32")}
+SAMPLED = definition(
+    reference("top_k_top_p_sampling_from_logits", {}),
+    {"logits": _LOGITS, **_LIMITS},
+    {"samples": (["batch_size"], "int32")},
+    name="top_k_top_p_sampling_from_logits_v500",
+    consts={"v": 500},
+)
+MASKED = definition(
+    reference("top_k_mask_logits", {}),
+    {"logits": _LOGITS, "top_k": _LIMITS["top_k"]},
+    {"masked_logits": _LOGITS},
+    name="top_k_mask_logits_v500",
+    consts={"v": 500},
+)
 
 TRUE = {
     name: value
@@ -182,6 +198,10 @@ TRUE = {
     if name.isupper() and isinstance(value, dict) and "reference" in value
 }
 FALSE = {
+    "top-p looks at all of a row": mistaken(
+        SAMPLED, "probs = torch.softmax(values", "probs = torch.softmax(logits.float()"
+    ),
+    "one k for all rows": mistaken(MASKED, "top_k.long()", "top_k.long().max().expand(3)"),
     "rows for blocks": mistaken(
         MOE_BLOCKS, "float().permute(1, 0, 2)", "flip(0).float().permute(1, 0, 2)"
     ),
