@@ -191,9 +191,12 @@ def run_trials(
             captured_by = old.captured_by
         if old is None or (old.captured_by, old.normalised_by) != (captured_by, normalised_by):
             todo[trial.folder(results)] = (trial, captured_by, normalised_by)
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         done = pool.map(lambda asked: _attempt(results, *asked), todo.values())
         yield from zip((trial for trial, _, _ in todo.values()), done, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops listening waits for no more than `jobs`
 
 
 def _attempt(results: Path, trial: Trial, captured_by: str, normalised_by: str) -> Outcome:

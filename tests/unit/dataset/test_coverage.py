@@ -164,6 +164,15 @@ def test_a_change_of_code_tries_again_what_it_may_not_keep(
     assert captured() == len(good)
 
 
+def test_a_run_that_is_cut_short_goes_on_where_it_was(settings: Settings, commands: Path) -> None:
+    trials = find_trials(settings, ["sm_90"]).trials
+    running = run_trials(trials, settings.results, NOW, 1)
+    next(running)
+    running.close()
+    left = len(list(run_trials(trials, settings.results, NOW, 1)))
+    assert 2 <= left < 6  # of six, one was done, and one or two were under way
+
+
 def test_a_capture_without_definitions_is_a_failure(settings: Settings, commands: Path) -> None:
     (commands / "normalise.py").write_text(NORMALISE.replace('== "captured"', '== "never"'))
     trials = find_trials(dataclasses.replace(settings, model=("base",)), ["sm_90"]).trials
