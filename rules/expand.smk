@@ -19,7 +19,7 @@ rule expand:
     params:
         text=lambda wildcards: RUN.config_text(wildcards.model, wildcards.cfg),
     shell:
-        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
+        "printf '%s' {params.text:q} 2> {log:q} > {output:q}.new && mv {output:q}.new {output:q}"
 
 
 rule dropped:
@@ -34,7 +34,7 @@ rule dropped:
     params:
         text=lambda wildcards: RUN.dropped_text(wildcards.model),
     shell:
-        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
+        "printf '%s' {params.text:q} 2> {log:q} > {output:q}.new && mv {output:q}.new {output:q}"
 
 
 # The other models are captured all the same; that one is missing is a failure of the run.
