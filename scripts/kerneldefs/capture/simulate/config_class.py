@@ -48,7 +48,7 @@ def register(model: Path) -> str | None:
     if not isinstance(kind, str) or kind in CONFIG_MAPPING or not classes or "auto_map" in config:
         return None
 
-    class PlainConfig(PretrainedConfig):  # type: ignore[misc]
+    class PlainConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         model_type = kind
 
         def __init__(self, **values: Any) -> None:

@@ -33,6 +33,7 @@ _PLAIN = (bool, int, float, str, type(None), torch.dtype)
 _NOT_ITS_OWN = (torch.Tensor, torch.nn.Module, PretrainedConfig)
 _NUMBER_IN_NAME = re.compile(r"(?<![^.])\d+(?![^.])")
 _INDEX_NAME = re.compile(r"(?:^|_)layer_?(?:id|idx|index|number|num)s?$|^idx$")
+_PLACE_NAME = re.compile(r"(?:^|[._])(?:is_)?(?:first|last|final)(?:_|$)")
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 Facts = dict[str, Any]
@@ -109,13 +110,23 @@ def _counters(layers: list[Facts]) -> set[str]:
     """The facts that count layers, whatever they are called.
 
     Numbers that go up by one with every layer, or that go up by one every few layers to three
-    values or more (blocks of layers).
+    values or more (blocks of layers). So do flags of the first or last layer alone: a cut model has
+    a first and a last layer too.
     """
     values: dict[str, list[Any]] = {}
     for facts in layers:
         for name, value in facts.items():
             values.setdefault(name, []).append(value)
-    return {name for name, seen in values.items() if _counts(seen)}
+    return {
+        name
+        for name, seen in values.items()
+        if _counts(seen) or (_PLACE_NAME.search(name) and _is_place(seen))
+    }
+
+
+def _is_place(seen: list[Any]) -> bool:
+    inner = set(seen[1:-1])
+    return all(isinstance(value, bool) for value in seen) and len(inner) < 2
 
 
 def _counts(seen: list[Any]) -> bool:

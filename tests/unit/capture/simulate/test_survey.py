@@ -53,6 +53,12 @@ def test_a_number_that_counts_layers_makes_no_kind_whatever_it_is_called():
     assert kinds([Layer(i, sparse=int(i > 1)) for i in range(4)]) == [0, 0, 2, 2]
 
 
+def test_a_flag_of_the_last_layer_makes_no_kind_but_any_other_flag_does():
+    assert kinds([Layer(i, is_last_layer=i == 3) for i in range(4)]) == [0, 0, 0, 0]
+    assert kinds([Layer(i, sparse=i == 3) for i in range(4)]) == [0, 0, 0, 3]
+    assert kinds([Layer(i, last_sparse=i == 2) for i in range(5)]) == [0, 0, 2, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("kinds", "kept"),
     [("", 0), ("a", 1), ("aaaa", 1), ("aaab", 2), ("abab", 2), ("aabaab", 3), ("aabbbc", 4)],
