@@ -17,7 +17,7 @@ from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.draft import Draft, ordered
 from kerneldefs.definition.tags import UNLESS_SEEN
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import canonical_json, read_json
+from kerneldefs.files import read_json
 
 INDEX_FILE = "index.json"
 QUARANTINE_FILE = "quarantine.json"
@@ -162,7 +162,8 @@ def difference(one: Any, other: Any, where: str = "") -> list[str]:
         return found
     if one == other:
         return []
-    shown = [canonical_json(value, indent=None) for value in (one, other)]
+    # Not canonical_json, which refuses the Infinity that a dataset's file may hold.
+    shown = [json.dumps(value, sort_keys=True, ensure_ascii=False) for value in (one, other)]
     short = all(len(text) <= 60 for text in shown)
     return [f"{where}: {shown[0]} and {shown[1]}" if short else where]
 
