@@ -26,18 +26,18 @@ rule capture:
     resources:
         gpu=lambda wildcards: RUN.gpus(wildcards.model, wildcards.cfg),
         gpu_model=lambda wildcards: RUN.gpu_model(wildcards.model, wildcards.cfg),
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt * RUN.memory(wildcards.model, wildcards.cfg),
         runtime=lambda wildcards, attempt: 30 * attempt,
         nodes=1,
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),
-        backend=RUN.backend,
+        options=lambda wildcards: RUN.capture_options(wildcards.model, wildcards.cfg),
         code=planning.code_digest("capture"),
         versions=RUN.versions(),
     shell:
-        "bash scripts/logged.sh {log:q}"
+        "KERNELDEFS_GRANTED_GPUS={resources.gpu} bash scripts/logged.sh {log:q}"
         ' "$CAPTURE_PYTHON" scripts/capture.py {input:q}'
         " --model-config {params.model_config:q}"
-        " --backend {params.backend:q}"
+        " {params.options:q}"
         " --out {output:q}"
         " || python scripts/failed.py $? {log:q} {output:q}"

@@ -21,6 +21,7 @@ try:
     RUN = planning.load(
         config,
         may_fetch=workflow.is_main_process and not planning.is_dry_run(sys.argv[1:]),
+        look_for_gpus=workflow.is_main_process,
     )
 except KerneldefsError as error:
     raise SystemExit(f"error: {error}") from None

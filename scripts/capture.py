@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
         "--limit", type=float, default=1800.0, help="seconds after which an engine is ended (1800)"
     )
     engine.add_argument(
+        "--why", default="asked for", help="why the engine captures, for the report"
+    )
+    engine.add_argument(
         "--layers", type=int, help="leading layers to serve; default: those that differ"
     )
     return arguments
@@ -54,7 +57,7 @@ def main() -> int:
             code = run_in_worker(config.arch, arguments)
             if code is not None:
                 return code
-        engine = EngineOptions(options.load_format, options.limit, options.layers)
+        engine = EngineOptions(options.load_format, options.limit, options.layers, options.why)
         return capture_file(*arguments, engine)
 
 

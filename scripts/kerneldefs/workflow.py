@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from kerneldefs.capture.choice import AUTO, ENGINE, SIMULATE, Choice, choose, gpus_here
+from kerneldefs.capture.engine.gpus import Gpu
 from kerneldefs.capture.versions import find_interpreter, installed_versions, versions_of
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, digest, read_json
@@ -57,7 +59,6 @@ CODE = {
     "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "page": ("scripts/page.py", "scripts/kerneldefs/page", "scripts/kerneldefs/templating.py"),
 }
-SIMULATE = "simulate"
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "staged"
 # Method -> the folders per config that definitions are staged from, and whether anything is run.
@@ -85,27 +86,48 @@ class Run:
     settings: Settings
     plans: dict[str, ModelPlan]
 
-    @property
-    def backend(self) -> str:
-        """The capture backend; `auto` is the simulated one, which works on every machine."""
-        return SIMULATE
+    gpus_here: tuple[Gpu, ...] = ()  # that an engine can use on this machine
+
+    def choice(self, model: str, cfg: str) -> Choice:
+        """Return which backend captures a config, and why."""
+        settings = self.settings
+        types = dict(word.split("=", 1) for word in settings.gpu_types)
+        return choose(self.config(model, cfg), settings.backend, types, self.gpus_here)
+
+    def capture_options(self, model: str, cfg: str) -> list[str]:
+        """Return capture.py's options for the backend of a config."""
+        choice = self.choice(model, cfg)
+        options = ["--backend", choice.backend]
+        if choice.backend == ENGINE:
+            options += ["--load-format", self.settings.load_format, "--why", choice.why]
+        return options
 
     @property
     def submits_captures(self) -> bool:
         """Whether captures are jobs of a cluster: not when they take seconds and no GPU."""
-        return self.backend != SIMULATE or self.settings.reserve_gpus
+        return self.settings.reserve_gpus or any(
+            self.choice(model, config.id).backend == ENGINE
+            for model, plan in self.plans.items()
+            for config in plan.configs
+        )
 
     def gpus(self, model: str, cfg: str) -> int:
         """Return how many GPUs a capture asks for: one per rank, none when simulated.
 
         A simulated capture asks for its GPUs too with `reserve_gpus`, and leaves them idle.
         """
-        return self.config(model, cfg).tp if self.submits_captures else 0
+        wanted = self.settings.reserve_gpus or self.choice(model, cfg).backend == ENGINE
+        return self.config(model, cfg).tp if wanted else 0
 
     def gpu_model(self, model: str, cfg: str) -> str:
         """Return the GPU model as clusters name it, e.g. `h200`; "" for a capture without GPUs."""
         name = self.config(model, cfg).hardware.lower().replace("-", "_")
-        return name if self.gpus(model, cfg) else ""
+        return (self.choice(model, cfg).gpu_model or name) if self.gpus(model, cfg) else ""
+
+    def memory(self, model: str, cfg: str) -> int:
+        """Return the megabytes that a capture asks for: an engine's ranks import all of SGLang."""
+        config = self.config(model, cfg)
+        return 1500 if self.choice(model, cfg).backend == SIMULATE else 16000 + 8000 * config.tp
 
     def python(self) -> str:
         """Return the interpreter that captures; the one that runs Snakemake where none is set."""
@@ -278,20 +300,21 @@ def _from_here(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def load(config: Mapping[str, Any], *, may_fetch: bool) -> Run:
+def load(config: Mapping[str, Any], *, may_fetch: bool, look_for_gpus: bool = False) -> Run:
     """Check the workflow's config and plan the captures.
+
+    With `look_for_gpus`, backend `auto` goes by the GPUs of this machine. A job of a cluster must
+    not: it would see others than those that its submission was decided with.
 
     Raises KerneldefsError for whatever is wrong with the settings, the cookbook or a model.
     """
     settings = Settings.from_mapping(config)
-    if settings.backend == "engine":
-        raise KerneldefsError(
-            "backend: engine, a capture on real GPUs, does not exist yet; use simulate or auto"
-        )
     if settings.python:
         versions_of(settings.python)  # fails in a sentence before anything is planned
     plans = plan_models(settings, may_fetch=may_fetch)
-    return Run(settings, {plan.slug: plan for plan in plans})
+    look = look_for_gpus and settings.backend == AUTO and not settings.gpu_types
+    here = gpus_here(other_python=bool(settings.python)) if look else ()
+    return Run(settings, {plan.slug: plan for plan in plans}, tuple(here))
 
 
 def is_dry_run(arguments: Sequence[str]) -> bool:

@@ -40,7 +40,8 @@ def test_config_text_is_the_config(run: workflow.Run) -> None:
 
 def test_simulated_captures_ask_for_no_gpu(run: workflow.Run) -> None:
     config = run.plans["llama-3.1-8b"].configs[0]
-    assert run.backend == "simulate"
+    assert run.choice("llama-3.1-8b", config.id).backend == "simulate"
+    assert run.capture_options("llama-3.1-8b", config.id) == ["--backend", "simulate"]
     assert run.gpus("llama-3.1-8b", config.id) == 0
 
 
@@ -118,9 +119,16 @@ def test_models_without_a_config_are_a_target_that_fails(tmp_path: Path) -> None
     assert run.unplanned_text().endswith(": m")
 
 
-def test_engine_is_refused() -> None:
-    with pytest.raises(KerneldefsError, match="use simulate or auto"):
-        workflow.load(LLAMA | {"backend": "engine"}, may_fetch=False)
+def test_an_engine_capture_is_submitted_and_asks_for_its_gpus() -> None:
+    settings = {"gpu_types": "sm_90=h200-nvl", "load_format": "auto"}
+    run = workflow.load(LLAMA | settings, may_fetch=False)
+    config = run.plans["llama-3.1-8b"].configs[0]
+    assert run.submits_captures
+    assert run.gpus("llama-3.1-8b", config.id) == config.tp
+    assert run.gpu_model("llama-3.1-8b", config.id) == "h200-nvl"
+    assert run.capture_options("llama-3.1-8b", config.id) == [
+        *("--backend", "engine", "--load-format", "auto", "--why", "gpu_types has sm_90")
+    ]
 
 
 @pytest.mark.parametrize(

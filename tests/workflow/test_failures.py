@@ -20,7 +20,7 @@ COOKBOOK = "config/cookbook/data/models/generated/v0.5.21/kimi-k2.yaml"
         ("modle=kimi-k2", "unknown key 'modle'; nearest: model"),
         ("model=kimi-k2 tp_list=many", "tp_list takes"),
         ("model=kimi-k2 revision=12e5", "digits may be lost"),
-        ("model=kimi-k2 backend=engine", "use simulate or auto"),
+        ("model=kimi-k2 backend=gpu", "backend takes auto, simulate or engine"),
         ("model=kimi-k2 ep_list=7", "no serving config is left"),
         ("model=somebody/some-model", "scripts/fetch.py"),
     ],

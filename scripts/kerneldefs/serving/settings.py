@@ -40,6 +40,8 @@ class Settings:
     page_sizes: tuple[int, ...]
     attention_backends: tuple[str, ...]
     backend: str
+    gpu_types: tuple[str, ...]
+    load_format: str
     python: str | None
     reserve_gpus: bool
     method: str

@@ -30,6 +30,7 @@ class EngineOptions:
     load_format: str = "dummy"  # or "auto": the model's own weights
     limit: float = session.LIMIT  # seconds, kernel compilation included
     layers: int | None = None  # leading layers to serve; None for those that hold one of every kind
+    why: str = "asked for"  # why the engine captures and not the simulation
 
 
 def capture(
@@ -52,7 +53,8 @@ def capture(
             _keep_partial(folder, partial_of(out), str(error))
         raise
     shutil.rmtree(partial_of(out), ignore_errors=True)
-    return {"status": "captured", "reason": "", "layers": cut, **found}
+    reason = {"backend_reason": options.why}
+    return {"status": "captured", "reason": "", "layers": cut, **reason, **found}
 
 
 def partial_of(out: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import platform
 import shutil
 import signal
@@ -36,6 +37,7 @@ from kerneldefs.files import read_json, write_json
 from kerneldefs.serving.config import ServingConfig
 
 _PROCESS = [sys.executable, "-m", "kerneldefs.capture.engine.process"]
+GRANTED = "KERNELDEFS_GRANTED_GPUS"  # how many GPUs the workflow's job was given
 LIMIT = 1800.0  # seconds: a cold kernel cache takes minutes
 
 
@@ -64,6 +66,7 @@ def capture(
     Raises Refused, or Failed with a sentence; then `out` holds what was seen before.
     """
     options = options or Options()
+    _check_granted(config)
     same = gpus.usable(gpus.visible(), config.tp, config.arch)
     with gpus.reserved(same, config.tp, options.limit) as held:
         gpus.check_memory(held)
@@ -78,6 +81,16 @@ def capture(
         "arguments": {**arguments, **found["arguments"], "model_path": config.repo_id},
         "hardware": _hardware(held),
     }
+
+
+def _check_granted(config: ServingConfig) -> None:
+    """Refuse what a scheduler silently granted less of: `--resources gpu=4` clamps a job of 8."""
+    granted = os.environ.get(GRANTED)
+    if granted is not None and granted.isdigit() and int(granted) < config.tp:
+        raise KerneldefsError(
+            f"{config.id}: this config needs {config.tp} GPUs and the job was granted {granted}; "
+            "raise `--resources gpu=`, or use backend=simulate"
+        )
 
 
 def _tried(
