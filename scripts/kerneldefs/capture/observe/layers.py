@@ -6,7 +6,6 @@ shapes from tensors and sizes from the layer's own attributes, never from packed
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,20 +28,6 @@ from kerneldefs.capture.observe.ops import (
 from kerneldefs.capture.observe.seen import Seen, dtype_name
 
 Reader = Callable[[Any, dict[str, Any], dict[str, Any]], Iterator[Seen]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Hook:
-    """Methods of a class, or functions of a module, and who reads their calls.
-
-    `place` is `module:Class` or `module` (paths of sglang 0.5.21); a release
-    that lacks it is noted.
-    """
-
-    place: str
-    methods: tuple[str, ...]
-    read: Reader
-    optional: bool = False  # of models or backends that not every release has
 
 
 def linear(method: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
@@ -278,34 +263,3 @@ def topk(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterat
 def fused_moe(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
     """A fused mixture of experts, routed as the last router said."""
     return experts.read(layer, arguments, notes.get("topk"))
-
-
-# Methods of a quantization method that multiply with a layer's weight.
-PRODUCTS = ("apply", "apply_with_addend", "apply_into")
-_FUSED = ("forward_cuda", "forward_native")
-_NORM = (*_FUSED, "forward_with_allreduce_fusion", "forward_with_per_tensor_quant_fusion")
-_LAYERS = "sglang.srt.layers"
-HOOKS = (
-    Hook(f"{_LAYERS}.layernorm:RMSNorm", _NORM, norm),
-    Hook(f"{_LAYERS}.layernorm:GemmaRMSNorm", _NORM, norm),
-    Hook(f"{_LAYERS}.layernorm:Gemma3RMSNorm", _NORM, norm, optional=True),
-    Hook(f"{_LAYERS}.layernorm:Gemma4RMSNorm", _NORM, norm, optional=True),
-    Hook(f"{_LAYERS}.layernorm:LayerNorm", _FUSED, norm, optional=True),
-    Hook(f"{_LAYERS}.rotary_embedding.base:RotaryEmbedding", _FUSED, rope),
-    Hook(f"{_LAYERS}.activation:SiluAndMul", _FUSED, activation),
-    Hook(f"{_LAYERS}.activation:GeluAndMul", _FUSED, activation),
-    Hook(f"{_LAYERS}.activation:ReLU2", _FUSED, activation, optional=True),
-    Hook(f"{_LAYERS}.radix_attention:RadixAttention", ("forward",), attention),
-    Hook(f"{_LAYERS}.radix_linear_attention:RadixLinearAttention", ("forward",), linear_attention),
-    Hook(f"{_LAYERS}.moe.topk:TopK", _FUSED, topk),
-    Hook(f"{_LAYERS}.moe.fused_moe_triton.layer:FusedMoE", ("forward",), fused_moe),
-    Hook(f"{_LAYERS}.sampler:Sampler", ("forward",), sampler),
-    Hook(f"{_LAYERS}.attention.mamba.mamba", ("selective_state_update",), state_space, True),
-    Hook(f"{_LAYERS}.attention.dsa.dsa_indexer:Indexer", _FUSED, indexer, True),
-    Hook("sglang.srt.mem_cache.memory_pool:MHATokenToKVPool", ("set_kv_buffer",), kv_append),
-    Hook(
-        "sglang.srt.mem_cache.memory_pool:MLATokenToKVPool",
-        ("set_kv_buffer", "set_mla_kv_buffer"),
-        kv_append,
-    ),
-)

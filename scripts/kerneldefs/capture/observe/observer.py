@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from kerneldefs.capture.observe import layers
+from kerneldefs.capture.observe import hooks, layers
 from kerneldefs.capture.observe.net import OperatorNet, Weights
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.observe.seen import Seen, results
@@ -40,7 +40,7 @@ class Observer:
 
     def install(self) -> None:
         """Hook SGLang's layer classes: before a model is built, since layers bind their methods."""
-        for hook in layers.HOOKS:
+        for hook in hooks.HOOKS:
             owner = _find(hook.place)
             methods = [name for name in hook.methods if owner is not None and hasattr(owner, name)]
             if owner is None or not methods:
@@ -63,10 +63,10 @@ class Observer:
         for module in model.modules():
             method = getattr(module, "quant_method", None)
             if method is not None and _multiplies(module):
-                for name in layers.PRODUCTS:
+                for name in hooks.PRODUCTS:
                     self._hook(_definer(type(method), name), name, layers.linear)
 
-    def _hook_class(self, cls: type, hook: layers.Hook) -> None:
+    def _hook_class(self, cls: type, hook: hooks.Hook) -> None:
         for name in hook.methods:
             if name in vars(cls):
                 self._hook(cls, name, hook.read)

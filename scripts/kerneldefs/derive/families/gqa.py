@@ -14,6 +14,14 @@ from kerneldefs.capture.observe.ops import ATTENTION
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
 from kerneldefs.definition.variants import number
+from kerneldefs.derive.attention import (
+    OFFSETS,
+    PAGED_AXES,
+    PAGED_INPUTS,
+    is_grouped,
+    paged_tensors,
+    require_plain,
+)
 from kerneldefs.derive.equivalent import (
     F32,
     I32,
@@ -24,7 +32,6 @@ from kerneldefs.derive.equivalent import (
     Equivalent,
     Family,
     Options,
-    Underivable,
     fact,
     planned,
 )
@@ -32,19 +39,6 @@ from kerneldefs.derive.equivalent import (
 DECODE = "flashinfer.decode.BatchDecodeWithPagedKVCacheWrapper.run"
 PREFILL = "flashinfer.prefill.BatchPrefillWithPagedKVCacheWrapper.run"
 RAGGED = "flashinfer.prefill.BatchPrefillWithRaggedKVCacheWrapper.run"
-OFFSETS = "Where each request's {} start; the last entry is their number."
-PAGED_AXES = {
-    "page_size": ("ps", "Tokens per page."),
-    "num_pages": (None, "Number of pages of the cache."),
-    "len_indptr": (None, "Number of requests + 1."),
-    "num_kv_indices": (None, "Number of pages of all requests."),
-}
-PAGED_INPUTS = {
-    "kv_indptr": (("len_indptr",), OFFSETS.format("pages")),
-    "kv_indices": (("num_kv_indices",), "Pages of each request."),
-    "kv_last_page_len": (("batch_size",), "Tokens on the last page of each request."),
-    "sm_scale": (None, "Factor of the logits."),
-}
 _CACHE = ("num_pages", "page_size", "num_kv_heads", "head_dim")
 _QUERIES = ("batch_size", "num_qo_heads", "head_dim")
 DECODE_PAGES = OwnTemplate(
@@ -129,20 +123,6 @@ class Heads:
         """Return the wrapper's attributes as run() reads them."""
         known = {"logits_soft_cap": self.cap, "window_left": self.window}
         return known if causal is None else {**known, "causal": causal}
-
-
-def is_grouped(call: KernelCall) -> bool:
-    """Whether keys and values have one head dimension, which MLA's have not."""
-    return bool(call.scalars["head_dim_qk"] == call.scalars["head_dim_vo"])
-
-
-def require_plain(call: KernelCall) -> None:
-    """Attention sinks, encoders and cross attention have no equivalent."""
-    kind = call.scalars.get("attention")
-    if call.scalars.get("sinks"):
-        raise Underivable("attention-sinks", f"{call.layer}: attention with sinks")
-    if kind not in (None, "decoder"):
-        raise Underivable("attention-kind", f"{call.layer}: {kind} attention")
 
 
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
@@ -259,15 +239,6 @@ def _merge(heads: Heads) -> Equivalent:
         outputs=(part, lse),
         routed=True,
     )
-
-
-def paged_tensors(requests: int = REQUESTS) -> dict[str, Any]:
-    """Return the index arrays of a paged cache."""
-    return {
-        "kv_indptr": fact(I32, requests + 1),
-        "kv_indices": fact(I32, PAGES),
-        "kv_last_page_len": fact(I32, requests),
-    }
 
 
 def _pages(

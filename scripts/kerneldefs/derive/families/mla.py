@@ -9,6 +9,14 @@ from typing import Any
 from kerneldefs.capture.observe.ops import ATTENTION
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
+from kerneldefs.derive.attention import (
+    OFFSETS,
+    PAGED_AXES,
+    PAGED_INPUTS,
+    is_grouped,
+    paged_tensors,
+    require_plain,
+)
 from kerneldefs.derive.equivalent import (
     F32,
     I32,
@@ -23,15 +31,7 @@ from kerneldefs.derive.equivalent import (
     fact,
     planned,
 )
-from kerneldefs.derive.families.gqa import (
-    OFFSETS,
-    PAGED_AXES,
-    PAGED_INPUTS,
-    RAGGED,
-    is_grouped,
-    paged_tensors,
-    require_plain,
-)
+from kerneldefs.derive.families.gqa import RAGGED
 
 PAGED = "flashinfer.mla.BatchMLAPagedAttentionWrapper.run"
 _HEADS = "Number of query heads on one rank."

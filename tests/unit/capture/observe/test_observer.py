@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from kerneldefs.capture.observe import layers, ops
+from kerneldefs.capture.observe import hooks, layers, ops
 from kerneldefs.capture.observe.observer import MODULE_TREE, Observer
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.capture.recorder import Recorder
@@ -78,12 +78,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[KernelCall]:
     place = types.ModuleType("stand_in")
     place.RMSNorm = RMSNorm  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stand_in", place)
-    hooks = (
-        layers.Hook("stand_in:RMSNorm", ("forward_cuda", "forward_native"), layers.norm),
-        layers.Hook("stand_in:Missing", ("forward",), layers.norm),
-        layers.Hook("stand_in:Seldom", ("forward",), layers.norm, optional=True),
+    rows = (
+        hooks.Hook("stand_in:RMSNorm", ("forward_cuda", "forward_native"), layers.norm),
+        hooks.Hook("stand_in:Missing", ("forward",), layers.norm),
+        hooks.Hook("stand_in:Seldom", ("forward",), layers.norm, optional=True),
     )
-    monkeypatch.setattr(layers, "HOOKS", hooks)
+    monkeypatch.setattr(hooks, "HOOKS", rows)
     for cls in (RMSNorm, Method):  # hooks stay for as long as a process lives
         for name, value in vars(cls).copy().items():
             if callable(value):
@@ -136,7 +136,7 @@ def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
     def broken(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Any:
         raise AttributeError("this release has no such attribute")
 
-    monkeypatch.setattr(layers, "HOOKS", ())
+    monkeypatch.setattr(hooks, "HOOKS", ())
     monkeypatch.setattr(layers, "linear", broken)
     monkeypatch.setattr(Method, "apply", Method.apply)
     observer, model = Observer(Recorder()), Model()

@@ -1,0 +1,45 @@
+"""What the families of attention share: paged caches, and the kinds that they do not cover."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kerneldefs.capture.record import KernelCall
+from kerneldefs.derive.equivalent import I32, PAGES, REQUESTS, Underivable, fact
+
+OFFSETS = "Where each request's {} start; the last entry is their number."
+PAGED_AXES = {
+    "page_size": ("ps", "Tokens per page."),
+    "num_pages": (None, "Number of pages of the cache."),
+    "len_indptr": (None, "Number of requests + 1."),
+    "num_kv_indices": (None, "Number of pages of all requests."),
+}
+PAGED_INPUTS = {
+    "kv_indptr": (("len_indptr",), OFFSETS.format("pages")),
+    "kv_indices": (("num_kv_indices",), "Pages of each request."),
+    "kv_last_page_len": (("batch_size",), "Tokens on the last page of each request."),
+    "sm_scale": (None, "Factor of the logits."),
+}
+
+
+def is_grouped(call: KernelCall) -> bool:
+    """Whether keys and values have one head dimension, which MLA's have not."""
+    return bool(call.scalars["head_dim_qk"] == call.scalars["head_dim_vo"])
+
+
+def require_plain(call: KernelCall) -> None:
+    """Attention sinks, encoders and cross attention have no equivalent."""
+    kind = call.scalars.get("attention")
+    if call.scalars.get("sinks"):
+        raise Underivable("attention-sinks", f"{call.layer}: attention with sinks")
+    if kind not in (None, "decoder"):
+        raise Underivable("attention-kind", f"{call.layer}: {kind} attention")
+
+
+def paged_tensors(requests: int = REQUESTS) -> dict[str, Any]:
+    """Return the index arrays of a paged cache."""
+    return {
+        "kv_indptr": fact(I32, requests + 1),
+        "kv_indices": fact(I32, PAGES),
+        "kv_last_page_len": fact(I32, requests),
+    }
