@@ -24,6 +24,7 @@ include: "rules/prune.smk"
 include: "rules/report.smk"
 include: "rules/inventory.smk"
 include: "rules/publish.smk"
+include: "rules/parity.smk"
 
 
 # Everything: the staged definitions of each model, validated, with a report.

@@ -26,8 +26,10 @@ rule capture:
     resources:
         gpu=lambda wildcards: RUN.gpus(wildcards.model, wildcards.cfg),
         gpu_model=lambda wildcards: RUN.gpu_model(wildcards.model, wildcards.cfg),
-        mem_mb=lambda wildcards, attempt: attempt * RUN.memory(wildcards.model, wildcards.cfg),
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt
+        * RUN.memory(wildcards.model, wildcards.cfg),
+        runtime=lambda wildcards, attempt: attempt
+        * RUN.minutes(wildcards.model, wildcards.cfg),
         nodes=1,
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),

@@ -53,6 +53,7 @@ onstart:
 localrules:
     all,
     captures,
+    parity,
     expand,
     dropped,
     planned,

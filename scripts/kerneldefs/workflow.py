@@ -124,6 +124,14 @@ class Run:
         name = self.config(model, cfg).hardware.lower().replace("-", "_")
         return (self.choice(model, cfg).gpu_model or name) if self.gpus(model, cfg) else ""
 
+    def other_backend(self, model: str, cfg: str) -> str:
+        """Return the backend that a config's capture is compared with."""
+        return SIMULATE if self.choice(model, cfg).backend == ENGINE else ENGINE
+
+    def minutes(self, model: str, cfg: str) -> int:
+        """Return how long a capture may take: an engine is ended after 30 minutes by itself."""
+        return 30 if self.choice(model, cfg).backend == SIMULATE else 45
+
     def memory(self, model: str, cfg: str) -> int:
         """Return the megabytes that a capture asks for: an engine's ranks import all of SGLang."""
         config = self.config(model, cfg)

@@ -51,7 +51,7 @@ def test_only_captures_are_submitted_to_a_cluster() -> None:
     rules = re.findall(r"^rule (\w+):", "".join(path.read_text() for path in files), re.MULTILINE)
     common = (project / "rules/common.smk").read_text()
     local = re.findall(r"^    (\w+),$", common.partition("\nlocalrules:\n")[2], re.MULTILINE)
-    assert sorted(local) == sorted({*rules} - {"capture"})
+    assert sorted(local) == sorted({*rules} - {"capture", "compare"})
 
 
 def test_reserved_gpus_are_those_of_the_config(run: workflow.Run) -> None:
