@@ -30,6 +30,7 @@ LLAMA = {
     "top_k_sampling_v128256",
     "top_p_sampling_v128256",
     "top_k_top_p_sampling_v128256",
+    "top_k_top_p_sampling_v128256_joint",  # what SGLang asks for
     "rope_with_cos_sin_cache_neox_style_d128_rd128",
     "silu_and_mul_h28672",
 }
@@ -87,6 +88,7 @@ def test_variants_are_marked_and_can_be_left_out() -> None:
         "append_paged_kv_cache_kv8_d128_ps64",
         "top_k_sampling_v128256",
         "top_p_sampling_v128256",
+        "top_k_top_p_sampling_v128256",
     }
     assert set(predicted("llama-3.1-8b", Options(()))) == set(rows) - marked
     unfused = predicted("llama-3.1-8b", Options(("unfused",)))

@@ -1,6 +1,7 @@
 """Sampling from probabilities, by the filters that a batch of requests asks for.
 
-SGLang filters by top-k and top-p together whichever is asked for; each alone is a variant.
+SGLang filters by top-k and top-p together whichever is asked for, both on the probabilities as
+given (the joint order). One filter after the other, and each alone, are variants.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     if call.scalars.get("is_all_greedy"):
         return  # takes the largest logit: no FlashInfer kernel, and no filter
     vocabulary = tensor_of(call, "logits").shape[-1]
-    yield _sampling("top_k_top_p_sampling", vocabulary, "")
+    yield _sampling("top_k_top_p_sampling", vocabulary, "", joint=True)
     if SAMPLING in options.variants:
-        yield _sampling("top_k_sampling", vocabulary, SAMPLING)
-        yield _sampling("top_p_sampling", vocabulary, SAMPLING)
+        for prefix in _FILTERS:
+            yield _sampling(prefix, vocabulary, SAMPLING)
 
 
-def _sampling(prefix: str, vocabulary: int, variant: str) -> Equivalent:
+def _sampling(prefix: str, vocabulary: int, variant: str, joint: bool = False) -> Equivalent:
     filters = {name: fact(dtype, REQUESTS) for name, dtype in _FILTERS[prefix].items()}
     return Equivalent(
-        name=f"{prefix}_v{vocabulary}",
+        name=f"{prefix}_v{vocabulary}{'_joint' * joint}",
         op_type="sampling",
         api=f"flashinfer.sampling.{prefix}_from_probs",
         prefix=prefix,
         tensors={"probs": fact(F32, REQUESTS, vocabulary), **filters},
+        scalars={"filter_apply_order": "joint"} if joint else {},
         outputs=(fact(I32, REQUESTS),),
         variant=variant,
         routed=not variant,
