@@ -82,7 +82,7 @@ def test_the_environment_holds_the_lock_and_nothing_else() -> None:
     }
     installed.pop("pip", None)
     expected = pins(*FILES)
-    optional = pins("constraints-cuda.txt", "configs.txt")
+    optional = pins("constraints-cuda.txt", "configs.txt", "slurm.txt")
     extra = {name: version for name, version in installed.items() if name not in expected}
     assert {name: installed.get(name) for name in expected} == expected
     assert extra.items() <= optional.items()
