@@ -87,6 +87,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"merge_state\w*|_(combine|score)_kernel|\w*attention\w*|_fwd_kernel\w*", _ATTENTION),
         (r"(_act_quant|\w*indexer)\w*", _INDEXER),
         (r"softcap\w*", _LOGITS),
+        (r"_vocab_parallel_embedding_kernel", "looks up embeddings, which no definition is made of"),
         (r"(_small_copy|compute_position|write_req_to_token|clamp)\w*", _BATCH),
     ),
 }
@@ -105,7 +106,7 @@ HARMLESS: dict[str, str] = {
 # Layer classes that a text probe does not run, or that others read the weights of.
 _NOT_RUN_PATHS = (
     (
-        r"(^|\.)(visual|vision\w*|audio\w*|\w*projector|mm_\w+|embed_audio)(\.|$)",
+        r"(^|\.)(visual|vision\w*|audio\w*|\w*projector|mm_\w+|embed_(vision|audio))(\.|$)",
         "the probe sends text alone",
     ),
     (r"\.indexer\.", _INDEXER),
