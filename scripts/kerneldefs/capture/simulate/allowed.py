@@ -87,7 +87,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"merge_state\w*|_(combine|score)_kernel|\w*attention\w*|_fwd_kernel\w*", _ATTENTION),
         (r"(_act_quant|\w*indexer)\w*", _INDEXER),
         (r"softcap\w*", _LOGITS),
-        (r"_vocab_parallel_embedding_kernel", "looks up embeddings, which no definition is made of"),
+        (r"_vocab_parallel_embedding_kernel", "looks up embeddings; none is defined"),
         (r"(_small_copy|compute_position|write_req_to_token|clamp)\w*", _BATCH),
     ),
 }
