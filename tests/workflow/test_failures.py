@@ -72,7 +72,11 @@ def test_staged_file_with_an_error_fails_the_run_and_keeps_the_report(quick: Pro
 
 
 def test_failed_capture_is_shown_and_keeps_the_others(quick: Project) -> None:
-    (quick.folder / "FAIL").write_text("h200-tp8-fp8-auto")
+    failing = "h200-tp8-fp8-auto"
+    others = {
+        item["name"] for item in quick.report()["definitions"] if set(item["configs"]) - {failing}
+    }
+    (quick.folder / "FAIL").write_text(failing)
     for config in ("h200-tp8-fp8-auto", "h200-tp8-fp8-flashinfer"):
         shutil.rmtree(quick.path(f"dumps/{config}"))
     staged = quick.staged()
@@ -81,9 +85,12 @@ def test_failed_capture_is_shown_and_keeps_the_others(quick: Project) -> None:
     assert "logs/capture/h200-tp8-fp8-auto.log" in result.output
     assert quick.path("dumps/h200-tp8-fp8-flashinfer/capture.json").exists()
     assert not quick.path("dumps/h200-tp8-fp8-auto").exists()
-    assert quick.staged() == staged
+    assert others <= set(quick.staged())
+    (error,) = quick.report()["errors"]
+    assert error["path"] == f"configs/{failing}.json"
     (quick.folder / "FAIL").write_text("")
     assert quick.run().jobs["capture"] == 1
+    assert quick.staged() == staged
 
 
 def test_gpus_are_declared(quick: Project) -> None:
