@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--backend", default="simulate", help="simulate (default), or engine: this machine's GPUs"
     )
+    arguments.add_argument(
+        "--rank", type=int, default=0, help="simulate only: which rank to be (default 0)"
+    )
     engine = arguments.add_argument_group("engine only")
     engine.add_argument(
         "--load-format", default="dummy", help="dummy (default), or auto: the model's own weights"
@@ -53,12 +56,12 @@ def main() -> int:
     arguments = [str(options.config), str(options.model_config), str(options.out), options.backend]
     config = ServingConfig.load(options.config)
     with waiting(f"capturing {config.id}"):
-        if options.backend == "simulate":
+        if options.backend == "simulate" and options.rank == 0:
             code = run_in_worker(config.arch, arguments)
             if code is not None:
                 return code
         engine = EngineOptions(options.load_format, options.limit, options.layers, options.why)
-        return capture_file(*arguments, engine)
+        return capture_file(*arguments, engine, options.rank)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ def capture_file(
     out: str,
     backend: str,
     options: EngineOptions | None = None,
+    rank: int = 0,
 ) -> int:
     """Capture the config in a file and say how it went; 0 for a capture and for a refusal."""
     config = ServingConfig.load(Path(config_file))
-    summary = capture(config, Path(model_config), Path(out), backend, options)
+    summary = capture(config, Path(model_config), Path(out), backend, options, rank)
     print(f"{config.id}: {summary['status']} {summary['reason']}".strip(), flush=True)
     return 0
 
@@ -44,6 +45,7 @@ def capture(
     out: Path,
     backend: str,
     options: EngineOptions | None = None,
+    rank: int = 0,
 ) -> dict[str, Any]:
     """Capture `config` into the directory `out`, whole or not at all; returns capture.json's data.
 
@@ -60,7 +62,7 @@ def capture(
         model.mkdir()
         materialise(model_config, model, config.trust_remote_code)
         if backend == SIMULATE:
-            summary = _simulate(config, model, folder)
+            summary = _simulate(config, model, folder, rank)
         else:
             summary = engine.capture(config, model, folder, out, options or EngineOptions())
         _check(config, summary, folder)
@@ -74,11 +76,11 @@ def capture(
     return summary
 
 
-def _simulate(config: ServingConfig, model: Path, folder: Path) -> dict[str, Any]:
+def _simulate(config: ServingConfig, model: Path, folder: Path, rank: int) -> dict[str, Any]:
     from kerneldefs.capture.simulate import session
 
     try:
-        found = session.capture(config, model, folder)
+        found = session.capture(config, model, folder, rank)
     except refusal.REFUSALS as error:
         raised = refusal.described(error)
         refuser = refusal.refuser_of(raised["type"], raised["files"])

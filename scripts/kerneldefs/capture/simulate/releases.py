@@ -13,10 +13,10 @@ from typing import Any
 from kerneldefs.errors import KerneldefsError
 
 
-def _publish_to_context(one_batch: Any, server_args: Any) -> None:
+def _publish_to_context(one_batch: Any, server_args: Any, rank: int) -> None:
     """SGLang resolves its arguments itself and keeps them in a context of the process."""
     server_args.resolve_once()
-    world_rank = one_batch.spawn_world_rank(server_args, tp_rank=0, pp_rank=0)
+    world_rank = one_batch.spawn_world_rank(server_args, tp_rank=rank, pp_rank=0)
     ranks = one_batch.SpawnRanks(world_rank=world_rank, gpu_id=0)
     one_batch.publish(server_args, role="scheduler", ranks=ranks)
     one_batch.initialize_moe_config()
@@ -24,7 +24,7 @@ def _publish_to_context(one_batch: Any, server_args: Any) -> None:
     one_batch.initialize_fp4_gemm_config()
 
 
-def _publish_to_global(one_batch: Any, server_args: Any) -> None:
+def _publish_to_global(one_batch: Any, server_args: Any, rank: int) -> None:
     """SGLang resolves its arguments when they are made and keeps them in a global."""
     from sglang.srt.server_args import set_global_server_args_for_scheduler
 
@@ -41,7 +41,7 @@ class Release:
     sglang: str
     flashinfer: str
     # Tell SGLang's layers, as its scheduler would, which arguments the process serves with.
-    publish: Callable[[Any, Any], None]
+    publish: Callable[[Any, Any, int], None]
 
 
 RELEASES = (

@@ -23,8 +23,8 @@ from kerneldefs.capture.simulate.ran import Ran, unexplained
 from kerneldefs.capture.simulate.releases import installed_release
 
 
-def load(arguments: dict[str, Any], tp: int) -> Any:
-    """Start serving: SGLang's benchmark runner, its model loaded with dummy weights."""
+def load(arguments: dict[str, Any], tp: int, rank: int = 0) -> Any:
+    """Start serving as one of `tp` ranks: SGLang's benchmark runner, with dummy weights."""
     from sglang.benchmark import one_batch
     from sglang.srt.server_args import PortArgs, ServerArgs
 
@@ -34,19 +34,19 @@ def load(arguments: dict[str, Any], tp: int) -> Any:
         LEDGER.note(note)
     check_names(ServerArgs, arguments)
     server_args = ServerArgs(**arguments)
-    installed_release().publish(one_batch, server_args)
+    installed_release().publish(one_batch, server_args, rank)
     _quieten(one_batch)
-    runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, 0)
+    runner, _ = one_batch.load_model(server_args, PortArgs.init_new(server_args), 0, rank)
     return runner
 
 
-def run(arguments: dict[str, Any], tp: int, recorder: Recorder) -> dict[str, Any]:
+def run(arguments: dict[str, Any], tp: int, recorder: Recorder, rank: int = 0) -> dict[str, Any]:
     """Load and probe; returns the attention backend's class, what did not run, and warnings."""
     from sglang.benchmark import one_batch
 
     observer = Observer(recorder)
     observer.install()
-    runner = load(arguments, tp)
+    runner = load(arguments, tp, rank)
     inner = runner.torch_runner
     recorder.follow(inner.model)
     observer.follow(inner.model)

@@ -1,4 +1,4 @@
-"""One simulated capture: a process becomes rank 0 of a serving config, and is asked the probe."""
+"""One simulated capture: a process becomes a rank of a serving config, and is asked the probe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from kerneldefs.capture.simulate.survey import cut_model, when_built
 from kerneldefs.serving.config import ServingConfig
 
 
-def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
+def capture(config: ServingConfig, model: Path, out: Path, number: int = 0) -> dict[str, Any]:
     """Capture one config into the empty directory `out`; returns what capture.json says of it.
 
     `model` is the directory with the config.json that SGLang reads; it is cut to its distinct
-    layers.
+    layers. `number` is the rank to be: they differ in which experts they hold.
     """
     started = time.monotonic()
-    rank = out / "rank0"
+    rank = out / f"rank{number}"
     (rank / DUMP_FOLDER).mkdir(parents=True)
     machine = pretence(config.arch)
     machine.begin(config.tp, rank / DUMP_FOLDER)
@@ -40,9 +40,9 @@ def capture(config: ServingConfig, model: Path, out: Path) -> dict[str, Any]:
         "disable_radix_cache": True,  # the probe itself says what is cached
         "mem_fraction_static": 0.8,
     }
-    cut, check = cut_model(model, lambda: serve.load(arguments, config.tp))
+    cut, check = cut_model(model, lambda: serve.load(arguments, config.tp, number))
     with when_built(check):
-        found = serve.run(arguments, config.tp, machine.recorder)
+        found = serve.run(arguments, config.tp, machine.recorder, number)
     calls = machine.recorder.calls()
     apis = api_ledger(calls)
     found["warnings"] += [*unexplained(apis), *LEDGER.unexplained()]

@@ -64,7 +64,7 @@ class _Nccl:
         self.disabled = False
         self.available = True
         self.world_size = dist.get_world_size(group)
-        self.rank = 0
+        self.rank = dist.get_rank(group)
 
     @contextlib.contextmanager
     def change_state(self, *args: Any, **kwargs: Any) -> Iterator[None]:
