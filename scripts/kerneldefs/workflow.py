@@ -370,9 +370,12 @@ def staged_state(folder: Path) -> str:
     """
     try:
         word = (folder / STATE_FILE).read_text(encoding="utf-8")
-        listed = read_json(folder / MANIFEST_FILE)["files"]
-    except (OSError, KerneldefsError, TypeError, KeyError):
+    except (OSError, UnicodeDecodeError):
         return "new"
+    try:
+        listed = read_json(folder / MANIFEST_FILE)["files"]
+    except (KerneldefsError, TypeError, KeyError):
+        return digest([word, "no manifest"])[:16]
     found = {name: _sha256(folder / "definitions" / name) for name in sorted(listed)}
     if all(found[name] == listed[name]["sha256"] for name in listed):
         return word

