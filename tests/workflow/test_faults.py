@@ -229,7 +229,7 @@ def test_read_only_results(hanging: Project, small_disk: Path) -> None:
 
 
 def test_clock_that_was_wrong(quick: Project) -> None:
-    """A capture from a machine whose clock is a day ahead: Snakemake says so, and nothing is lost."""
+    """A capture from a machine whose clock is a day ahead: Snakemake says so, nothing is lost."""
     staged = quick.staged()
     when = time.time() + 86_400
     folder = quick.path(f"dumps/{CONFIG}")
