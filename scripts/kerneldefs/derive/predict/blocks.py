@@ -109,6 +109,8 @@ def dense(subject: Subject) -> Iterator[KernelCall]:
     hidden = subject.sizes.hidden or 0
     if subject.kind == "nemotron_h":  # squared ReLU, no gate
         for width in subject.sizes.intermediate:
+            if subject.sizes.experts and width == _plain_width(subject):
+                continue  # of plain MLP layers, which a model with experts has none of
             yield linear(subject, "mlp.up_proj", width, hidden)
             yield linear(subject, "mlp.down_proj", hidden, width)
         return
@@ -151,6 +153,7 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
     if moe is None or moe.top_k is None or moe.intermediate is None:
         return
     deepseek = data.get("topk_method") == "noaux_tc" or data.get("scoring_func") == "sigmoid"
+    deepseek = deepseek or subject.kind == "nemotron_h"
     output = "float32" if deepseek else subject.dtype
     yield linear(subject, "mlp.gate", moe.experts, moe.hidden, scheme="none", output=output)
     naive = subject.kind.startswith(("qwen3_next", "qwen3_5"))
