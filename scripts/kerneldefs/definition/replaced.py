@@ -100,6 +100,7 @@ DENIED: dict[str, str] = {
     "var_block_sparse_run": "the reference is dense attention",
 }
 
+
 def denied(prefix: str) -> str | None:
     """Return why a reference is not to be staged; None where nothing is held against it."""
     return DENIED.get(prefix)

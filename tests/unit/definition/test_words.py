@@ -80,9 +80,7 @@ def test_a_name_that_would_leave_out_a_size_is_a_quarantine() -> None:
         ("somebody_elses_h3", {"hidden_size": 4}, True),
     ],
 )
-def test_names_must_say_the_sizes(
-    name: str, sizes: dict[str, int], wrong: bool
-) -> None:
+def test_names_must_say_the_sizes(name: str, sizes: dict[str, int], wrong: bool) -> None:
     axes = {axis: {"type": "const", "value": value} for axis, value in sizes.items()}
     assert bool(contradictions(name, axes)) == wrong
 
