@@ -44,7 +44,8 @@ shell.prefix(planning.shell_prefix(deployment, RUN.python()))
 # Snakemake's own lock is of a working directory; two of those may share one results directory.
 onstart:
     try:
-        RESULTS_LOCK = lock(RUN.settings.results / ".lock")
+        # Kept where it lives as long as this process: a handler's own variables end with it.
+        planning.HELD.append(lock(RUN.settings.results / ".lock"))
     except KerneldefsError as error:
         raise SystemExit(f"error: {error}") from None
 
