@@ -7,7 +7,11 @@ Output  none: it removes {results}/{model}/*/{cfg} of configs that are not asked
 
 
 rule prune:
+    log:
+        "<results>/logs/prune.log",
+    conda:
+        "../environment.yml"
     params:
         kept=RUN.kept(),
     shell:
-        "python scripts/prune.py {params.kept:q}"
+        "python scripts/prune.py {params.kept:q} 2>&1 | tee {log:q}"
