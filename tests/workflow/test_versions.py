@@ -51,8 +51,11 @@ def outcomes(release: str, words: list[str], folder: Path) -> dict[str, dict]:
 def test_every_family_is_captured(pair, tmp_path: Path) -> None:
     found = outcomes(pair.sglang, [f"model={','.join(BUNDLED)}"], tmp_path)
     assert len(found) == 4 * len(BUNDLED)
-    assert {key: one["reason"] for key, one in found.items() if one["status"] != "captured"} == {}
-    for one in found.values():
+    lost = {key: one["reason"] for key, one in found.items() if one["status"] != "captured"}
+    for key, reason in lost.items():  # what SGLang itself will not do when a backend is forced
+        assert key.endswith("-flashinfer") and reason.startswith("SGLang: "), lost
+    assert len(lost) <= 1, lost  # 0.5.17: gated delta net on sm_100
+    for one in (one for key, one in found.items() if key not in lost):
         assert one["versions"]["sglang"] == pair.sglang
         assert one["versions"]["flashinfer-python"] == pair.flashinfer
         assert {"rmsnorm", "sampling"} <= set(one["definitions"])
