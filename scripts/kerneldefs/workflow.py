@@ -59,6 +59,7 @@ CODE = {
     "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
     "page": ("scripts/page.py", "scripts/kerneldefs/page", "scripts/kerneldefs/templating.py"),
 }
+HELD: list[object] = []  # locks that end with this process
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "staged"
 # Method -> the folders per config that definitions are staged from, and whether anything is run.
