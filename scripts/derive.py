@@ -57,6 +57,7 @@ def main() -> int:
     from kerneldefs.derive.equivalent import Options
     from kerneldefs.derive.source import seen_calls
     from kerneldefs.serving.config import ServingConfig
+    from kerneldefs.serving.expected import expected
     from kerneldefs.serving.modelconfig import read_model_config
 
     config = ServingConfig.load(options.config)
@@ -75,6 +76,7 @@ def main() -> int:
         op_types=[word for word in options.op_types.split(",") if word],
         gate=gate,
         source=seen,
+        predicted=expected(model, config),
     )
     write_candidates(result, options.out)
     print(

@@ -51,6 +51,7 @@ _OF_TYPE: dict[str, dict[str, str]] = {
     "mamba": {
         "dim": "mamba_dim",
         "dstate": "mamba_state",
+        "head_dim": "mamba_dim",
         "nheads": "mamba_heads",
         "ngroups": "mamba_groups",
     },
@@ -63,6 +64,7 @@ _OF_TYPE: dict[str, dict[str, str]] = {
     },
     "moe_routing": {"topk": "top_k", "top_k": "top_k"},
     "rmsnorm": {"hidden_size": "norm"},
+    "rope": {"head_dim": "rotated"},
 }
 _OF_TYPE["allreduce"] = _OF_TYPE["comm"]
 _OF_TYPE["mamba_ssu"] = _OF_TYPE["mamba"]

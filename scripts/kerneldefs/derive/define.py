@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from kerneldefs.capture.record import KernelCall
+from kerneldefs.definition import crosscheck
 from kerneldefs.definition.candidates import Candidate, source_of
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
@@ -10,17 +13,25 @@ from kerneldefs.definition.evidence import gather
 from kerneldefs.definition.repair import Repaired, mended, repair
 from kerneldefs.definition.tags import config_tags, with_tags
 from kerneldefs.derive.catalogue import Catalogue
-from kerneldefs.derive.equivalent import Equivalent
+from kerneldefs.derive.equivalent import PAGE_SIZE, Equivalent
 from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.ranksizes import RankSizes
 
 DERIVED, PREDICTED = "derived", "predicted"
 ORIGINS = {"observed": DERIVED, PREDICTED: PREDICTED}
 
 
 def define(
-    equivalent: Equivalent, seen: KernelCall, catalogue: Catalogue, config: ServingConfig
+    equivalent: Equivalent,
+    seen: KernelCall,
+    catalogue: Catalogue,
+    config: ServingConfig,
+    predicted: RankSizes | None = None,
 ) -> Candidate:
-    """Return the definition of one equivalent of a call; raises Quarantine where there is none."""
+    """Return the definition of one equivalent of a call; raises Quarantine where there is none.
+
+    Const axes are held against what the call said, and `predicted`, config.json's word of a rank.
+    """
     call = _call(equivalent, seen)
     if seen.marks:
         raise Quarantine("marked", f"the capture is in doubt of this call: {'; '.join(seen.marks)}")
@@ -28,6 +39,9 @@ def define(
         repaired = _by_own_template(equivalent, call)
     else:
         repaired = _by_template(equivalent, call, catalogue)
+    crosscheck.require(
+        repaired.definition, _as_observed(equivalent, call, seen), repaired.evidence, predicted
+    )
     definition = _named(repaired.definition, equivalent)
     if definition["name"] != equivalent.name:
         raise Quarantine(
@@ -61,6 +75,18 @@ def _call(equivalent: Equivalent, seen: KernelCall) -> KernelCall:
         origin=ORIGINS[seen.origin],
         count=seen.count,
     )
+
+
+def _as_observed(equivalent: Equivalent, call: KernelCall, seen: KernelCall) -> KernelCall:
+    """Return the equivalent call with what the observed one said of sizes.
+
+    An equivalent's tensors are what its family made of it, and would confirm the family's own
+    mistakes; they only count for what was not observed, e.g. the one group of routing without any.
+    Of a page size variant the observed page size says nothing.
+    """
+    other = {"page_size"} if equivalent.variant == PAGE_SIZE else set()
+    said = {k: v for k, v in seen.scalars.items() if v is not None and k not in other}
+    return dataclasses.replace(call, scalars={**equivalent.sizes, **call.scalars, **said})
 
 
 def _by_template(equivalent: Equivalent, call: KernelCall, catalogue: Catalogue) -> Repaired:

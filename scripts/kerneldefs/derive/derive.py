@@ -17,6 +17,7 @@ from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
 from kerneldefs.derive.registry import equivalents, families_of
 from kerneldefs.derive.source import Seen
 from kerneldefs.serving.config import ServingConfig
+from kerneldefs.serving.ranksizes import RankSizes
 
 OBSERVED = frozenset(
     value for name, value in vars(ops).items() if name.isupper() and isinstance(value, str)
@@ -44,13 +45,15 @@ def derive(
     op_types: Collection[str] = (),
     gate: Gate | None = None,
     source: Seen | None = None,
+    predicted: RankSizes | None = None,
 ) -> Normalised:
     """Return the candidates that follow from observed or predicted calls.
 
+    Const axes are held against `predicted`, what config.json says of a rank.
     A call that no definition can be made of is quarantined with the reason. A variant never takes
     the place of what ran in this config.
     """
-    work = _Work(config, catalogue, options, frozenset(op_types))
+    work = _Work(config, catalogue, options, frozenset(op_types), predicted)
     for call in calls:
         if call.op in OBSERVED:
             work.read(call)
@@ -95,6 +98,7 @@ class _Work:
         catalogue: Catalogue,
         options: Options,
         op_types: frozenset[str],
+        predicted: RankSizes | None,
     ) -> None:
         self.found: list[Candidate] = []
         self.lost: list[Quarantined] = []
@@ -102,6 +106,7 @@ class _Work:
         self.ops: set[str] = set()
         self._config, self._catalogue = config, catalogue
         self._options, self._op_types = options, op_types
+        self._predicted = predicted
         self._made: dict[str, Candidate | Quarantine] = {}
 
     def read(self, call: KernelCall) -> None:
@@ -121,7 +126,9 @@ class _Work:
         key = repr((equivalent, call.marks, call.origin))
         if key not in self._made:
             try:
-                self._made[key] = define(equivalent, call, self._catalogue, self._config)
+                self._made[key] = define(
+                    equivalent, call, self._catalogue, self._config, self._predicted
+                )
             except Quarantine as error:
                 self._made[key] = error
         made = self._made[key]

@@ -47,10 +47,10 @@ class Equivalent:
 
     `name` is the family's own formula for the definition's name; the definition that comes of the
     template must bear it. `api` is FlashInfer's public path, "" where it has no such kernel.
-    `prefix` names the template, of FlashInfer or `own`; of an own one, `sizes` are the const axes
-    that no input shows, `main` is the input whose dtype the outputs have, and `suffixes` end the
-    name. `template` says whether FlashInfer has a true trace template for the API, `routed` whether
-    SGLang calls that API itself in some setting.
+    `prefix` names the template, of FlashInfer or `own`; `sizes` are the const axes that no input
+    shows. Of an own template `main` is the input whose dtype the outputs have, and `suffixes` end
+    the name. `template` says whether FlashInfer has a true trace template for the API, `routed`
+    whether SGLang calls that API itself in some setting.
     """
 
     name: str

@@ -128,6 +128,7 @@ class RankSizes:
             "kv_heads": {kind.kv_heads for kind in kinds},
             "head_dim": {kind.head_dim for kind in kinds},
             "qk_dim": {kind.head_dim for kind in kinds},
+            "rotated": {kind.head_dim for kind in kinds},
             "vo_dim": {kind.v_head_dim for kind in kinds},
         }
         if latent:  # absorbed it is multi-query attention over the latent, unabsorbed multi-head
@@ -135,11 +136,13 @@ class RankSizes:
             roles["kv_heads"] |= {latent.heads, 1}
             roles["head_dim"] |= {latent.qk, latent.vo, latent.ckv, latent.ckv + latent.kpe}
             roles["qk_dim"] |= {latent.qk, latent.ckv + latent.kpe}
+            roles["rotated"] |= {latent.qk, latent.kpe}  # the whole head, or the part that turns
             roles["vo_dim"] |= {latent.vo, latent.ckv}
             roles |= {"ckv": {latent.ckv}, "kpe": {latent.kpe}, "nope": {latent.nope}}
         if indexer:
             roles |= {"index_heads": {indexer.heads}, "index_dim": {indexer.head_dim}}
             roles["index_top_k"] = {indexer.top_k}
+            roles["rotated"].add(indexer.head_dim)
         return roles
 
     def _expert_roles(self) -> dict[str, set[int | None]]:

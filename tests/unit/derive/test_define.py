@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -16,8 +17,10 @@ from kerneldefs.derive.define import define
 from kerneldefs.derive.derive import derive
 from kerneldefs.derive.equivalent import VARIANTS, Options, fact
 from kerneldefs.derive.registry import equivalents, families
+from kerneldefs.serving.expected import expected
+from kerneldefs.serving.modelconfig import read_model_config
 
-from .make import config
+from .make import MODELS, config
 
 EMPTY = Catalogue("0.0", ())
 BF16 = "bfloat16"
@@ -301,6 +304,29 @@ def test_marked_calls_and_other_names_are_quarantined() -> None:
     other = type(equivalent)(**{**vars(equivalent), "name": "gemm_n1_k1"})
     with pytest.raises(Quarantine, match="expects gemm_n1_k1"):
         define(other, call, EMPTY, config("llama-3.1-8b"))
+
+
+def test_sizes_are_held_against_the_observed_call_and_the_model() -> None:
+    call = attention("decode", num_qo_heads=32, num_kv_heads=8, head_dim_qk=128, head_dim_vo=128)
+    name = "gqa_paged_decode_h32_kv8_d128_ps4"
+    options = Options(page_sizes=(4,))
+    own = next(e for _, e in equivalents(call, options) if e.name == name)
+    plain = config("llama-3.1-8b")
+    model = read_model_config(MODELS / "llama-3.1-8b", plain.repo_id, plain.revision)
+    define(own, call, EMPTY, plain, expected(model, plain))
+    other = dataclasses.replace(call, scalars={**call.scalars, "num_kv_heads": 4})
+    with pytest.raises(Quarantine, match=r"num_kv_heads is 8; the call shows 4 .*predict 8"):
+        define(own, other, EMPTY, plain, expected(model, plain))
+    halved = expected(model, dataclasses.replace(plain, tp=2))
+    with pytest.raises(Quarantine, match=r"num_qo_heads is 32; the call shows 32 .*predict 16"):
+        define(own, call, EMPTY, plain, halved)
+
+
+def test_sizes_that_no_tensor_shows_are_seen_in_the_observed_call() -> None:
+    result = derive(
+        config("llama-3.1-8b"), [experts("ds", n_group=2, topk_group=1)], EMPTY, Options()
+    )
+    assert [c.name for c in result.candidates] == ["moe_bf16_ds_routing_topk2_ng2_kg1_e2_h8_i6"]
 
 
 def test_what_ran_is_no_variant_whatever_else_leads_to_it() -> None:

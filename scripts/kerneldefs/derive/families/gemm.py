@@ -211,6 +211,7 @@ def _nvfp4(n: int, k: int, output: str) -> Equivalent:
         },
         scalars={"block_size": 16, "use_nvfp4": True, "use_8x4_sf_layout": False},
         outputs=(fact(output, TOKENS, n),),
+        sizes={"K": k},
         template=False,
         routed=True,
     )
