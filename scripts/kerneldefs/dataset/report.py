@@ -81,7 +81,7 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "definitions": [_definition(item, manifest, candidates) for item in checked],
         "quarantined": _quarantined(quarantines, manifest),
         "existing": [
-            {**row, "sources": _sources(_made(row["name"], candidates))}
+            {**row, "sources": _sources(_made(row["name"], row, candidates))}
             for row in manifest.get("existing", [])
         ],
         "filtered": manifest.get("filtered", []),
@@ -157,7 +157,7 @@ def _definition(
 ) -> dict[str, Any]:
     brief = manifest.get("definitions", {}).get(item.path, {})
     name = item.definition.get("name")
-    made = _made(name, candidates)
+    made = _made(name, brief, candidates)
     return {
         "path": item.path,
         "name": name,
@@ -167,7 +167,7 @@ def _definition(
         **{key: brief[key] for key in CLASS_KEYS if key in brief},
         "repairs": brief.get("repairs", []),
         "sources": _sources(made),
-        "dumped": {config: entry["dumped"] for config, entry in made.items() if "dumped" in entry},
+        "dumped": _lists(made, "dumped"),
         "findings": [dataclasses.asdict(finding) for finding in item.findings],
         "passed": [
             check.id for check in CHECKS if check.id not in {f.check for f in item.findings}
@@ -175,17 +175,33 @@ def _definition(
     }
 
 
-def _made(name: Any, candidates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what each config's index says of a definition, by config."""
-    return {
-        config: index["definitions"][name]
+def _made(
+    name: Any, brief: dict[str, Any], candidates: dict[str, dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return what each config's index says of the candidates of a definition, by config.
+
+    Staging may have given it another name than a config has it under, see dataset/union.py.
+    """
+    names = {config: [name] for config in brief.get("configs", ())} | brief.get("candidates", {})
+    made = {
+        config: [index["definitions"][n] for n in names[config] if n in index["definitions"]]
         for config, index in candidates.items()
-        if name in index["definitions"]
+        if config in names
     }
+    return {config: entries for config, entries in made.items() if entries}
 
 
-def _sources(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {config: entry["sources"] for config, entry in made.items()}
+def _sources(made: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return _lists(made, "sources")
+
+
+def _lists(made: dict[str, list[dict[str, Any]]], key: str) -> dict[str, Any]:
+    """Return one list of all candidates of a config, by config; no row where none has it."""
+    return {
+        config: [item for entry in entries for item in entry.get(key, ())]
+        for config, entries in made.items()
+        if any(key in entry for entry in entries)
+    }
 
 
 def _quarantined(

@@ -23,7 +23,8 @@ class Staged:
     """One definition with everything that led to it; `configs` are serving config ids.
 
     `execution` says how its reference ran; None where it did not. `about` is its class and what
-    belongs to it, see dataset/classes.py.
+    belongs to it, see dataset/classes.py. `made_of` has the names of its candidates by config, that
+    are others where it was renamed, or where several names were one kernel.
     """
 
     definition: dict[str, Any]
@@ -31,6 +32,7 @@ class Staged:
     repairs: tuple[str, ...]
     execution: Mapping[str, Any] | None = None
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    made_of: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -49,9 +51,15 @@ class Staged:
             "op_type": self.definition["op_type"],
             "configs": list(self.configs),
             "repairs": list(self.repairs),
+            **self._renamed(),
             **self.about,
             **({} if self.execution is None else {"execution": dict(self.execution)}),
         }
+
+    def _renamed(self) -> dict[str, Any]:
+        """Return the candidates' names where they are not this name; nothing where all are."""
+        other = {c: list(names) for c, names in self.made_of.items() if names != (self.name,)}
+        return {"candidates": other} if other else {}
 
 
 def unite(found: Sequence[tuple[str, Candidate]]) -> tuple[list[Staged], list[dict[str, Any]]]:
@@ -63,8 +71,9 @@ def unite(found: Sequence[tuple[str, Candidate]]) -> tuple[list[Staged], list[di
     """
     kept: list[Staged] = []
     lost: list[dict[str, Any]] = []
-    apart = told_apart(found, lambda pair: pair[1].definition, _with_definition)
-    for groups in grouped(apart, lambda pair: pair[1].definition):
+    items = [_Found(config, candidate.name, candidate) for config, candidate in found]
+    apart = told_apart(items, _definition_of, _with_definition)
+    for groups in grouped(apart, _definition_of):
         first, *others = (_as_one(group) for group in groups)
         kept.append(first)
         for other in others:
@@ -92,19 +101,47 @@ def _joined(first: Staged, other: Staged) -> Staged:
         first,
         definition=with_all_tags([first.definition, other.definition]),
         configs=tuple(sorted({*first.configs, *other.configs})),
+        made_of=_names([*_pairs(first), *_pairs(other)]),
     )
 
 
-def _with_definition(
-    pair: tuple[str, Candidate], definition: dict[str, Any]
-) -> tuple[str, Candidate]:
-    return pair[0], dataclasses.replace(pair[1], definition=definition)
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A candidate of a config, with the name that it had there."""
+
+    config: str
+    name: str
+    candidate: Candidate
 
 
-def _as_one(group: list[tuple[str, Candidate]]) -> Staged:
-    definition = with_all_tags([candidate.definition for _, candidate in group])
-    repairs = dict.fromkeys(step for _, candidate in group for step in candidate.repairs)
-    return Staged(definition, tuple(sorted({config for config, _ in group})), tuple(repairs))
+def _definition_of(item: _Found) -> dict[str, Any]:
+    return item.candidate.definition
+
+
+def _with_definition(item: _Found, definition: dict[str, Any]) -> _Found:
+    renamed = dataclasses.replace(item.candidate, definition=definition)
+    return dataclasses.replace(item, candidate=renamed)
+
+
+def _as_one(group: list[_Found]) -> Staged:
+    repairs = dict.fromkeys(step for item in group for step in item.candidate.repairs)
+    return Staged(
+        with_all_tags([_definition_of(item) for item in group]),
+        tuple(sorted({item.config for item in group})),
+        tuple(repairs),
+        made_of=_names((item.config, item.name) for item in group),
+    )
+
+
+def _names(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, set[str]] = {}
+    for config, name in pairs:
+        names.setdefault(config, set()).add(name)
+    return {config: tuple(sorted(names[config])) for config in sorted(names)}
+
+
+def _pairs(item: Staged) -> Iterable[tuple[str, str]]:
+    return ((config, name) for config, names in item.made_of.items() for name in names)
 
 
 def lost_row(item: Staged, cause: str, reason: str) -> dict[str, Any]:

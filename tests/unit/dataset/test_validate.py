@@ -164,6 +164,20 @@ def test_the_text_names_it_all(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_a_definition_that_staging_renamed_keeps_its_sources(tmp_path: Path) -> None:
+    """Each config has one rmsnorm_h64; only staging sees that they are two."""
+    folder = tmp_path / "candidates"
+    candidates(folder, "b200-tp1", norm(dtype="float16"))
+    candidates(folder, "h200-tp1", norm())
+    selection = select(load_model(sorted(folder.iterdir()), "m"))
+    write_tree(selection, "m", tmp_path / "definitions", tmp_path / "manifest.json")
+    report = build(Inputs(tmp_path / "definitions", tmp_path / "manifest.json", folder))
+    assert {item["name"]: list(item["sources"]) for item in report["definitions"]} == {
+        "rmsnorm_h64": ["h200-tp1"],
+        "rmsnorm_h64_fp16": ["b200-tp1"],
+    }
+
+
 def test_staged_files_must_be_those_of_the_manifest(tmp_path: Path) -> None:
     inputs = a_run(tmp_path, norm(64), norm(32))
     write_definition(inputs.definitions, {**norm(64), "description": "Edited."})
