@@ -31,6 +31,7 @@ rule validate:
         templates=f"{RUN.settings.results}/cache/templates.json",
         only=lambda wildcards: RUN.config_ids(wildcards.model),
         left_over=RUN.left_over,
+        why=RUN.reasons,
         code=planning.code_digest("validate"),
     shell:
         "python scripts/validate.py {params.folder:q}/definitions"
@@ -42,6 +43,7 @@ rule validate:
         " --derived {params.folder:q}/derived"
         " --templates {params.templates:q}"
         " --only {params.only:q}"
+        " --why {params.why:q}"
         " --report-json {output.json:q}"
         " --report-txt {output.text:q}"
         " > {log:q} 2>&1"

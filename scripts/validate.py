@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--only", metavar="A,B", help="the run's configs; others in the folders are left over"
     )
+    report.add_argument(
+        "--why", nargs="*", default=[], metavar="ID=TEXT", help="why each config's backend captured"
+    )
     report.add_argument("--dropped", type=Path, help="JSON list of dropped cookbook entries")
     return arguments
 
@@ -74,6 +77,7 @@ def main() -> int:
         configs=options.configs,
         dumps=options.dumps,
         dropped=options.dropped,
+        reasons=dict(word.split("=", 1) for word in options.why),
         only=None if options.only is None else tuple(options.only.split(",")),
     )
     if options.manifest and not options.definitions.exists():

@@ -103,6 +103,15 @@ class Run:
             options += ["--load-format", self.settings.load_format, "--why", choice.why]
         return options
 
+    def reasons(self, wildcards: Wildcards) -> list[str]:
+        """Return `ID=TEXT`, why its backend captures it, of a model's configs: for its report.
+
+        No param of a simulated capture, which is the same whatever the reason.
+        """
+        model = wildcards.model
+        ids = [config.id for config in self.plans[model].configs] if self.captures else []
+        return [f"{cfg}={self.choice(model, cfg).why}" for cfg in ids]
+
     @property
     def submits_captures(self) -> bool:
         """Whether captures are jobs of a cluster: not when they take seconds and no GPU."""

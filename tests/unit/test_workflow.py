@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kerneldefs import workflow
@@ -42,6 +43,11 @@ def test_simulated_captures_ask_for_no_gpu(run: workflow.Run) -> None:
     config = run.plans["llama-3.1-8b"].configs[0]
     assert run.choice("llama-3.1-8b", config.id).backend == "simulate"
     assert run.capture_options("llama-3.1-8b", config.id) == ["--backend", "simulate"]
+    reasons = run.reasons(SimpleNamespace(model="llama-3.1-8b", cfg=""))
+    assert [word.partition("=")[0] for word in reasons] == [
+        one.id for one in run.plans["llama-3.1-8b"].configs
+    ]
+    assert reasons[0].endswith(run.choice("llama-3.1-8b", config.id).why)
     assert run.gpus("llama-3.1-8b", config.id) == 0
 
 

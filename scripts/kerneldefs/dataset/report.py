@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from kerneldefs.dataset.changes import CHANGES_FILE
 from kerneldefs.dataset.derived import joined_indexes, joined_lists
 from kerneldefs.dataset.exercised import exercised
 from kerneldefs.dataset.findings import Checked, check_manifest, check_tree
+from kerneldefs.dataset.proof import proof_of
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.definition.checks import CHECKS, ERROR, Finding
 from kerneldefs.definition.repair import OWN_TEMPLATE
@@ -25,6 +26,8 @@ CAPTURE_KEYS = (
     "status",
     "reason",
     "backend",
+    "backend_reason",
+    "hardware",
     "versions",
     "arguments",
     "attention_backend",
@@ -60,6 +63,7 @@ class Inputs:
     only: tuple[str, ...] | None = None  # the run's configs, where folders hold more; None: all
     derived: Path | None = None  # what was derived of each config, like candidates
     templates: Path | None = None  # catalogue of FlashInfer's templates; it may not be there
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for each backend
 
 
 def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "definitions": [_definition(item, manifest, candidates) for item in checked],
         "quarantined": _quarantined(quarantines, manifest),
         "existing": [
-            {**row, "sources": _sources(_made(row["name"], row, candidates))}
+            {**row, "sources": _lists(_made(row["name"], row, candidates), "sources")}
             for row in manifest.get("existing", [])
         ],
         "filtered": manifest.get("filtered", []),
@@ -92,12 +96,14 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
         "left_over": left_over,
         "changes": _changes(inputs.manifest),
         "captures": {
-            config: {key: summary[key] for key in CAPTURE_KEYS if key in summary}
+            config: _capture(summary, inputs.reasons.get(config))
             for config, summary in captures.items()
         },
         "repairs": _causes(),
         "checks": {check.id: check.sentence for check in CHECKS},
     }
+    for item in report["definitions"]:
+        item["proof"] = proof_of(item["tags"], item["sources"], captures, configs)
     report["exercised"] = exercised(report["definitions"], _catalogue(inputs.templates))
     found = [(item.path, finding) for item in checked for finding in item.findings]
     if inputs.manifest:
@@ -110,6 +116,12 @@ def build(inputs: Inputs, checked: list[Checked] | None = None) -> dict[str, Any
     report["warnings"] = [_finding(*pair) for pair in found if pair[1].severity != ERROR]
     report["ok"] = not report["errors"]
     return report
+
+
+def _capture(summary: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    """Return what a reader needs of a capture; only an engine's says itself why it was used."""
+    why = {"backend_reason": reason} if reason else {}
+    return why | {key: summary[key] for key in CAPTURE_KEYS if key in summary}
 
 
 def _catalogue(path: Path | None) -> Catalogue | None:
@@ -166,7 +178,7 @@ def _definition(
         "configs": brief.get("configs", []),
         **{key: brief[key] for key in CLASS_KEYS if key in brief},
         "repairs": brief.get("repairs", []),
-        "sources": _sources(made),
+        "sources": _lists(made, "sources"),
         "dumped": _lists(made, "dumped"),
         "findings": [dataclasses.asdict(finding) for finding in item.findings],
         "passed": [
@@ -189,10 +201,6 @@ def _made(
         if config in names
     }
     return {config: entries for config, entries in made.items() if entries}
-
-
-def _sources(made: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    return _lists(made, "sources")
 
 
 def _lists(made: dict[str, list[dict[str, Any]]], key: str) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def _definitions(report: dict[str, Any]) -> str:
         if item["configs"]:
             rows.append(f"  from     {', '.join(item['configs'])}")
         rows += _seen(item)
+        rows += [f"  {how:<8} {', '.join(places)}" for how, places in item["proof"].items()]
         if item["repairs"]:
             rows.append(f"  repairs  {', '.join(item['repairs'])}")
         rows.append(f"  checks   {len(item['passed'])} of {len(report['checks'])} passed")
@@ -138,7 +139,8 @@ def _changes(report: dict[str, Any]) -> Iterable[str]:
 def _captures(report: dict[str, Any]) -> Iterable[str]:
     for config, data in report["captures"].items():
         versions = " ".join(f"{k} {v}" for k, v in sorted(data.get("versions", {}).items()))
-        yield f"{config}: {data['status']} by {data.get('backend', 'an unnamed backend')}"
+        why = f" ({data['backend_reason']})" if data.get("backend_reason") else ""
+        yield f"{config}: {data['status']} by {data.get('backend', 'an unnamed backend')}{why}"
         yield f"  {versions}"
         guesses = data.get("guesses") or {}
         yield from (f"  guessed: {guess} x{count}" for guess, count in sorted(guesses.items()))

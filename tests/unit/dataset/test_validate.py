@@ -164,6 +164,24 @@ def test_the_text_names_it_all(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_each_definition_says_whether_hardware_proves_it(tmp_path: Path) -> None:
+    derived = {**norm(32), "tags": ["origin:derived", "status:unverified"]}
+    inputs = dataclasses.replace(a_run(tmp_path, norm(), derived), reasons={"h200-tp1": "asked"})
+    write_json(tmp_path / "configs/h200-tp1.json", {"arch": "sm_90", "tp": 4})
+    capture = {"status": "captured", "reason": "", "backend": "simulate"}
+    write_json(tmp_path / "dumps/h200-tp1/capture.json", capture)
+    report = build(inputs)
+    assert [item["proof"] for item in report["definitions"]] == [{}, {"simulated": ["sm_90 TP4"]}]
+    assert "h200-tp1: captured by simulate (asked)" in as_text(report)
+    real = {"backend": "engine", "backend_reason": "4 GPUs", "hardware": {"gpu": "NVIDIA H200"}}
+    write_json(tmp_path / "dumps/h200-tp1/capture.json", capture | real)
+    report = build(inputs)
+    assert report["definitions"][1]["proof"] == {"proven": ["sm_90 TP4 (NVIDIA H200)"]}
+    text = as_text(report)
+    assert "  proven   sm_90 TP4 (NVIDIA H200)\n" in text
+    assert "h200-tp1: captured by engine (4 GPUs)" in text
+
+
 def test_a_definition_that_staging_renamed_keeps_its_sources(tmp_path: Path) -> None:
     """Each config has one rmsnorm_h64; only staging sees that they are two."""
     folder = tmp_path / "candidates"
