@@ -74,8 +74,8 @@ _KINDS = (
         "missing download",
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|offline mode|Unable to download cubin"
         r"|FLASHINFER_NO_DOWNLOAD",
-        "the engine wanted to download something and may not; run scripts/fetch.py with the same "
-        "settings and load_format on a machine with a network first",
+        "the engine wanted to download something and may not; docs/cluster.md says what has to be "
+        "there before: FlashInfer's cubins come with the package flashinfer-cubin",
     ),
     Kind(
         "killed",
