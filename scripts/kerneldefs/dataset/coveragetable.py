@@ -80,7 +80,10 @@ _INTRODUCTION = """\
 
 Made by one command, from captures of this project's own:
 
-    {command}
+```bash
+# needs a network
+{command}
+```
 
 Releases: {releases}.
 

@@ -33,9 +33,9 @@ def exercised(
     definitions: Iterable[Mapping[str, Any]], catalogue: Catalogue | None
 ) -> dict[str, Any]:
     """Return what a report's definitions exercise; `captured` means without deriving."""
-    rows = list(definitions)
+    rows = [row for row in definitions if isinstance(row["name"], str)]  # else no definition
     called = {row["name"] for row in rows if row.get("class", "captured") == "captured"}
-    every = {str(row["name"]) for row in rows}
+    every = {row["name"] for row in rows}
     found: dict[str, Any] = {
         "moe_routings": _split(ROUTINGS.values(), _routings(called), _routings(every)),
         "page_sizes": {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.capture.record import CALLS_FILE, CAPTURE_FILE, KernelCall, read_calls
-from kerneldefs.definition.normalise import CAPTURED
+from kerneldefs.definition.normalise import CAPTURED, FAILED
 from kerneldefs.derive.predict.inventory import predicted_calls
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json
@@ -31,15 +31,18 @@ class Seen:
 def seen_calls(config: ServingConfig, model: ModelConfig, capture: Path | None) -> Seen:
     """Return what a capture observed; what config.json predicts where there is none.
 
-    A capture that was refused has observed nothing: its prediction carries the refusal.
+    A capture that was refused has observed nothing: its prediction carries the refusal. One that
+    failed is a fault to mend, and its run fails: nothing is put in its place.
     """
     if capture is None:
         reason = "no capture was asked for"
         return Seen(tuple(predicted_calls(model, config)), PREDICTED, reason, {}, CAPTURED)
     summary = read_json(capture / CAPTURE_FILE)
     versions, status = summary.get("versions", {}), str(summary.get("status"))
+    reason = str(summary.get("reason", ""))
+    if status == FAILED:
+        return Seen((), OBSERVED, reason, versions, status)
     if status != CAPTURED:
-        reason = str(summary.get("reason", ""))
         return Seen(tuple(predicted_calls(model, config)), PREDICTED, reason, versions, status)
     files = sorted(capture.glob(f"rank*/{CALLS_FILE}"))
     if not files:
