@@ -42,7 +42,7 @@ def main() -> int:
     1 where flashinfer-bench has an error in what was added, which then stays in the clone.
     """
     options = parser().parse_args()
-    from kerneldefs.publish.bench import can_validate, validate
+    from kerneldefs.dataset import benchvalidate
     from kerneldefs.publish.handoff import write_handoff
     from kerneldefs.publish.plan import ADD, plan, write
     from kerneldefs.publish.text import plan_lines
@@ -53,8 +53,8 @@ def main() -> int:
         return 0
     write(steps, options.dataset)
     names = [step.name for step in steps if step.kind == ADD]
-    if names and can_validate():
-        wrong = validate(options.dataset, names)
+    if names and benchvalidate.available():
+        wrong = benchvalidate.errors_in(options.dataset, names)
         print("\n".join(f"flashinfer-bench: {line}" for line in wrong or ["no errors"]))
         if wrong:
             return 1

@@ -27,6 +27,7 @@ from kerneldefs.files import read_json
 PACKAGE, COMMAND = "flashinfer_bench", "flashinfer-bench"
 CHECKS = ("layout", "definition")  # those that need neither workloads nor solutions nor a GPU
 LEVELS = {"error": ERROR, "warning": WARNING}
+_LEFT_OUT = Finding("bench-report", ERROR, f"{COMMAND} validate did not look at it")
 
 
 def available() -> bool:
@@ -55,6 +56,21 @@ def validated(checked: Iterable[Checked], definitions: Path) -> list[Checked]:
         return with_report(checked, read_json(_run(root, reports)))
 
 
+def errors_in(dataset: Path, names: Iterable[str]) -> list[str]:
+    """Return what flashinfer-bench has against these definitions of a dataset, a line each.
+
+    Raises KerneldefsError like `validated`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _rows(read_json(_run(dataset, Path(folder, "reports"))))
+    return [
+        f"{name}: {finding.check}: {finding.message}"
+        for name in sorted(names)
+        for finding in rows.get(name, [_LEFT_OUT])
+        if finding.severity == ERROR
+    ]
+
+
 def _run(root: Path, reports: Path) -> Path:
     """Run the command; return its report."""
     command = [str(Path(sys.executable).with_name(COMMAND)), "validate", "--dataset", str(root)]
@@ -75,21 +91,25 @@ def with_report(checked: Iterable[Checked], report: Any) -> list[Checked]:
 
     A definition that the report leaves out is an error: the command skips files in silence.
     """
-    try:
-        rows = {name: list(_findings(row)) for name, row in report["definitions"].items()}
-    except (AttributeError, KeyError, TypeError) as error:
-        raise KerneldefsError(
-            f"the report of {COMMAND} validate is not of the documented form ({error!r}); leave "
-            "--bench out"
-        ) from None
-    left_out = Finding("bench-report", ERROR, f"{COMMAND} validate did not look at it")
+    rows = _rows(report)
     return [
         dataclasses.replace(
             item,
-            findings=(*item.findings, *rows.get(str(item.definition.get("name")), [left_out])),
+            findings=(*item.findings, *rows.get(str(item.definition.get("name")), [_LEFT_OUT])),
         )
         for item in checked
     ]
+
+
+def _rows(report: Any) -> dict[str, list[Finding]]:
+    """Return a report's findings by definition."""
+    try:
+        return {name: list(_findings(row)) for name, row in report["definitions"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise KerneldefsError(
+            f"the report of {COMMAND} validate is not of the documented form ({error!r}); go on "
+            "without it"
+        ) from None
 
 
 def _findings(row: dict[str, Any]) -> Iterator[Finding]:

@@ -118,3 +118,20 @@ def test_the_command_is_asked_for_its_report(
     monkeypatch.setattr(benchvalidate, "available", lambda: True)
     last, first = benchvalidate.validated(found, tmp_path)
     assert not first.errors and [f.message for f in last.errors] == ["wrong place"]
+    assert benchvalidate.errors_in(tmp_path, ["rmsnorm_h8", "rmsnorm_h16", "other"]) == [
+        "other: bench-report: flashinfer-bench validate did not look at it",
+        "rmsnorm_h16: bench-layout: wrong place",
+    ]
+
+
+def test_a_release_with_the_command_is_told_by_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "flashinfer_bench"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "flashinfer_bench", raising=False)
+    assert not benchvalidate.available()
+    (package / "data/validate.py").write_text("")
+    assert benchvalidate.available()
