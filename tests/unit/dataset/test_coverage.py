@@ -191,7 +191,7 @@ def test_the_table_shows_every_trial_and_every_reason(settings: Settings, comman
     }
     text = as_markdown(found, outcomes, "the command")
     assert text == as_markdown(found, dict(reversed(outcomes.items())), "the command")
-    assert "    the command\n" in text
+    assert "\nthe command\n" in text
     assert "Releases: sglang 1, flashinfer-python 2, torch 3.\n" in text
     assert "| o/base | tp1-bf16 | 3 (2) | 3 (2) | R1 | R1 |\n" in text
     assert "| o/chat as o/base | tp8-bf16 | F1 | F1 |  |  |\n" in text
