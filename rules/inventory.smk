@@ -1,6 +1,6 @@
 """What would come of a run, told from config.json alone: printed, and nothing is written.
 
-    snakemake inventory --cores 1 --config model=kimi-k2
+snakemake inventory --cores 1 --config model=kimi-k2
 """
 
 
