@@ -34,7 +34,7 @@ rule capture:
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),
         options=lambda wildcards: RUN.capture_options(wildcards.model, wildcards.cfg),
-        code=planning.code_digest("capture"),
+        code=digests.code_digest("capture"),
         versions=RUN.versions(),
     shell:
         "KERNELDEFS_GRANTED_GPUS={resources.gpu} bash scripts/logged.sh {log:q}"

@@ -12,15 +12,15 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from kerneldefs import workflow as planning
+from kerneldefs import digests, invocation, plan
 from kerneldefs.capture import worker
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import lock
 
 try:
-    RUN = planning.load(
+    RUN = plan.load(
         config,
-        may_fetch=workflow.is_main_process and not planning.is_dry_run(sys.argv[1:]),
+        may_fetch=workflow.is_main_process and not invocation.is_dry_run(sys.argv[1:]),
         look_for_gpus=workflow.is_main_process,
     )
 except KerneldefsError as error:
@@ -38,14 +38,14 @@ else:
     os.environ.pop(worker.OWNER, None)
 
 deployment = workflow.deployment_settings.deployment_method
-shell.prefix(planning.shell_prefix(deployment, RUN.python()))
+shell.prefix(invocation.shell_prefix(deployment, RUN.python()))
 
 
 # Snakemake's own lock is of a working directory; two of those may share one results directory.
 onstart:
     try:
         # Kept where it lives as long as this process: a handler's own variables end with it.
-        planning.HELD.append(lock(RUN.settings.results / ".lock"))
+        invocation.HELD.append(lock(RUN.settings.results / ".lock"))
     except KerneldefsError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -21,7 +21,7 @@ rule templates:
     resources:
         mem_mb=1500,
     params:
-        code=planning.code_digest("templates"),
+        code=digests.code_digest("templates"),
         versions=RUN.versions(),
     shell:
         "bash scripts/logged.sh {log:q}"
@@ -50,7 +50,7 @@ rule derive:
         seen=lambda wildcards, input: (
             ["--capture", str(input.dump)] if "dump" in input.keys() else []
         ),
-        code=planning.code_digest("derive"),
+        code=digests.code_digest("derive"),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/derive.py {input.config:q}"
         " --model-config {params.model_config:q}"

@@ -22,7 +22,7 @@ rule normalise:
         mem_mb=1500,
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),
-        code=planning.code_digest("normalise"),
+        code=digests.code_digest("normalise"),
         versions=RUN.versions(),
     shell:
         "bash scripts/logged.sh {log:q}"

@@ -29,7 +29,7 @@ rule compare:
     params:
         model_config=lambda wildcards: RUN.model_config(wildcards.model),
         other=lambda wildcards: RUN.other_backend(wildcards.model, wildcards.cfg),
-        code=planning.code_digest("capture"),
+        code=digests.code_digest("capture"),
         versions=RUN.versions(),
     shell:
         "KERNELDEFS_GRANTED_GPUS={resources.gpu} bash scripts/logged.sh {log:q}"

@@ -27,7 +27,7 @@ rule page:
         "../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
-        code=planning.code_digest("page"),
+        code=digests.code_digest("page"),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/page.py {params.folder:q}"
 
@@ -49,7 +49,7 @@ rule index:
         "../environment.yml"
     params:
         folders=[str(RUN.settings.results / model) for model in RUN.plans],
-        code=planning.code_digest("page"),
+        code=digests.code_digest("page"),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/page.py {params.folders:q}"
         " --index {output:q}"
@@ -57,10 +57,10 @@ rule index:
 
 onsuccess:
     if workflow.is_main_process:
-        planning.show_summary(RUN)
+        invocation.show_summary(RUN)
 
 
 # A run that failed for some models still says what the others came to.
 onerror:
     if workflow.is_main_process:
-        planning.show_summary(RUN, failed=True)
+        invocation.show_summary(RUN, failed=True)

@@ -37,9 +37,9 @@ rule stage:
         cookbook=RUN.settings.cookbook,
         cookbook_files=RUN.cookbook_files(),
         state=RUN.staged_state,
-        dataset=planning.tree_state(RUN.settings.dataset),
-        requests=planning.file_digest(RUN.settings.requests),
-        code=planning.code_digest("stage"),
+        dataset=digests.tree_state(RUN.settings.dataset),
+        requests=digests.file_digest(RUN.settings.requests),
+        code=digests.code_digest("stage"),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/stage.py {input:q}"
         " --model {wildcards.model:q}"

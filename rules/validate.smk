@@ -32,7 +32,7 @@ rule validate:
         only=lambda wildcards: RUN.config_ids(wildcards.model),
         left_over=RUN.left_over,
         why=RUN.reasons,
-        code=planning.code_digest("validate"),
+        code=digests.code_digest("validate"),
     shell:
         "python scripts/validate.py {params.folder:q}/definitions"
         " --manifest {input.manifest:q}"

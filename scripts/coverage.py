@@ -17,10 +17,10 @@ from kerneldefs.capture.versions import installed_versions
 from kerneldefs.cli import run
 from kerneldefs.dataset.coverage import find_trials, outcome_of, run_trials
 from kerneldefs.dataset.coveragetable import as_markdown
+from kerneldefs.digests import code_digest
 from kerneldefs.files import digest, write_text
 from kerneldefs.serving.command import parse, settings_parser
 from kerneldefs.serving.settings import ROOT, Settings
-from kerneldefs.workflow import code_digest
 
 TABLE = ROOT / "docs/coverage.md"
 DEFAULTS = ("model=all", "results=results/coverage")

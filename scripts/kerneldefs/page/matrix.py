@@ -23,13 +23,37 @@ _ORIGIN = "origin:"  # starts the tag of what no dump is behind
 
 
 @dataclasses.dataclass(frozen=True)
+class Head:
+    """A cell of the matrix's head, over the columns of `configs`."""
+
+    text: str
+    configs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What keeps a row from being staged: `quarantined` or `missing`, the reason, and where."""
+
+    row: Row
+    status: str
+    cause: str
+    reason: str
+    configs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One definition, or one call without, and its status in each serving config."""
 
     name: str
     family: str
     cells: Mapping[str, tuple[str, ...]]  # config id -> statuses, in the order of STATUSES
-    item: Mapping[str, Any]  # the report's entry
+    items: tuple[Mapping[str, Any], ...]  # the report's entries, a staged definition's first
+
+    @property
+    def item(self) -> Mapping[str, Any]:
+        """Return the entry that says most."""
+        return self.items[0]
 
     @property
     def statuses(self) -> list[str]:
@@ -41,20 +65,56 @@ class Row:
 def rows_of(report: Mapping[str, Any]) -> list[Row]:
     """Return the matrix's rows, by family and name; a name's several statuses are one row."""
     cells: dict[tuple[str, str], dict[str, set[str]]] = {}
-    items: dict[tuple[str, str], Mapping[str, Any]] = {}
+    items: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     families = {item["name"]: item["op_type"] for item in report["definitions"]}
     for item, status_in in _entries(report):
         name = str(item.get("name") or item.get("op") or item.get("path"))
         family = str(item.get("op_type") or families.get(name) or _family(item))
-        items.setdefault((family, name), item)
+        items.setdefault((family, name), []).append(item)
         row = cells.setdefault((family, name), {})
         for config in item["configs"]:
             row.setdefault(config, set()).add(status_in(config))
     return [
-        Row(name, family, {config: _ordered(found) for config, found in row.items()}, items[key])
+        Row(name, family, {c: _ordered(found) for c, found in row.items()}, tuple(items[key]))
         for key, row in sorted(cells.items())
         for family, name in [key]
     ]
+
+
+def losses_of(rows: Iterable[Row]) -> list[Loss]:
+    """Return what was called and is not staged, each reason for itself: the missing first."""
+    found = [
+        Loss(
+            row,
+            "quarantined" if "cause" in item else "missing",
+            str(item.get("cause", "")),
+            str(item["reason"] if "cause" in item else item["why"]),
+            tuple(item["configs"]),
+        )
+        for row in rows
+        for item in row.items
+        if "cause" in item or "why" in item
+    ]
+    return sorted(found, key=lambda loss: (loss.status, loss.row.name, loss.reason))
+
+
+def heads_of(configs: Iterable[str]) -> list[list[Head]]:
+    """Return the rows of the matrix's head: hardware, split and weights, the rest of the ids.
+
+    What neighbours share stands once over them, so that a column takes little room:
+    h200-tp8-fp8-auto and h200-tp8-fp8-flashinfer are `h200`, `tp8-fp8`, `auto` and `flashinfer`.
+    """
+    rows: list[list[Head]] = [[], [], []]
+    before: tuple[str, ...] = ()
+    for config in configs:
+        words = config.split("-")
+        parts = (words[0], "-".join(words[1:-1]), words[-1] if words[1:] else "")
+        for level, part in enumerate(parts):
+            shared = level < len(parts) - 1 and parts[: level + 1] == before[: level + 1]
+            over = (*rows[level].pop().configs, config) if shared else (config,)
+            rows[level].append(Head(part, over))
+        before = parts
+    return rows
 
 
 def status_of(item: Mapping[str, Any], config: str) -> str:

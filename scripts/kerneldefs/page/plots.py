@@ -6,35 +6,29 @@ Only geometry is computed here, in SVG user units; templates/plots.svg.j2 draws 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kerneldefs.page.results import PER_CONFIG, Results
 
-PANEL_WIDTH, PANEL_HEIGHT = 230, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 24, 24, 34, 28
+_MARGIN, _TITLE, _ROW, _COLUMN, _LEAST_WIDTH = 12, 30, 18, 62, 190
+_LABEL = 8  # of a character in a row's label
 BAR_WIDTH, BAR_STEP = 360, 22
-_MOST_PANELS = 12  # the rest is in the definitions' tables
-
-
-@dataclasses.dataclass(frozen=True)
-class Dot:
-    """One value of an axis at one layout."""
-
-    x: float
-    y: float
-    value: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """How one axis of a family varies; there is a guide line at each size."""
+    """Which sizes an axis of a family has: a row for each size, a column for each layout.
+
+    `rows` and `columns` are positions with their labels, `dots` positions with what they mean.
+    """
 
     title: str
-    dots: tuple[Dot, ...]
-    guides: tuple[float, ...]
-    ticks: tuple[tuple[float, str], ...]
+    width: int
+    height: int
+    rows: tuple[tuple[float, str], ...]
+    columns: tuple[tuple[float, str], ...]
+    dots: tuple[tuple[float, float, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +50,10 @@ def layout_of(config: Mapping[str, Any]) -> str:
 
 
 def size_panels(results: Results) -> list[Panel]:
-    """Return a panel for each constant axis whose sizes are not the same in every layout."""
+    """Return a panel for each constant axis whose sizes are not the same in every layout.
+
+    An axis that is another one times or divided by a number has none: it says the same.
+    """
     configs = results.report["configs"]
     order = sorted(configs, key=lambda name: _split(configs[name]))
     layouts = list(dict.fromkeys(layout_of(configs[name]) for name in order))
@@ -68,8 +65,10 @@ def size_panels(results: Results) -> list[Panel]:
                 if config in configs:
                     by_layout.setdefault(layout_of(configs[config]), set()).add(size)
     varying = {key: found for key, found in sorted(values.items()) if _varies(found)}
-    panels = [_panel(f"{f}: {axis}", layouts, found) for (f, axis), found in varying.items()]
-    return panels[:_MOST_PANELS]
+    for family in {family for family, _ in varying}:
+        for axis in _followers(results, family):
+            varying.pop((family, axis), None)
+    return [_panel(f"{f}: {axis}", layouts, found) for (f, axis), found in varying.items()]
 
 
 def time_bars(results: Results) -> list[Bar]:
@@ -107,21 +106,44 @@ def _varies(found: Mapping[str, set[int]]) -> bool:
     return len({tuple(sorted(sizes)) for sizes in found.values()}) > 1
 
 
+def _followers(results: Results, family: str) -> set[str]:
+    """Return the axes of a family that an axis before them determines, as blocks do of a size."""
+    definitions = results.definitions.values()
+    sizes = [dict(_constants(one)) for one in definitions if one["op_type"] == family]
+    followers: set[str] = set()
+    names = list(dict.fromkeys(name for one in sizes for name in one))
+    for index, name in enumerate(names):
+        for leader in names[:index]:
+            pairs = {(one[leader], one[name]) for one in sizes if leader in one and name in one}
+            if leader not in followers and _proportional(pairs):
+                followers.add(name)
+    return followers
+
+
+def _proportional(pairs: set[tuple[int, int]]) -> bool:
+    """Whether (leader, follower) pairs are multiples, or blocks of one size in what they cover."""
+    leaders, followers = (set(sizes) for sizes in zip(*pairs, strict=True)) if pairs else ((), ())
+    if len(leaders) < max(2, len(followers)) or len({one >= other for one, other in pairs}) > 1:
+        return False
+    ordered = [sorted(pair, reverse=True) for pair in pairs]
+    blocks = {round(more / less) for more, less in ordered if less}
+    return any(all(-(-more // block) == less for more, less in ordered) for block in blocks)
+
+
 def _panel(title: str, layouts: list[str], found: Mapping[str, set[int]]) -> Panel:
-    sizes = sorted({size for values in found.values() for size in values})
-    low, high = math.log2(sizes[0]), math.log2(sizes[-1])
-    room, tall = PANEL_WIDTH - _LEFT - _RIGHT, PANEL_HEIGHT - _TOP - _BOTTOM
-
-    def x_of(index: int) -> float:
-        return round(_LEFT + room * (index + 0.5) / len(layouts), 1)
-
-    def y_of(size: int) -> float:
-        return round(_TOP + tall * (high - math.log2(size)) / (high - low), 1)
-
-    dots = [
-        Dot(x_of(index), y_of(size), size)
-        for index, layout in enumerate(layouts)
-        for size in sorted(found.get(layout, ()))
-    ]
-    ticks = tuple((x_of(index), layout) for index, layout in enumerate(layouts))
-    return Panel(title, tuple(dots), tuple(y_of(size) for size in sizes), ticks)
+    sizes = sorted({size for values in found.values() for size in values}, reverse=True)
+    left = _MARGIN + _LABEL * len(str(sizes[0]))
+    y_of = {size: _TITLE + _ROW * (index + 0.5) for index, size in enumerate(sizes)}
+    x_of = {layout: left + _COLUMN * (index + 0.5) for index, layout in enumerate(layouts)}
+    return Panel(
+        title=title,
+        width=max(_LEAST_WIDTH, left + _COLUMN * len(layouts) + _MARGIN),
+        height=_TITLE + _ROW * (len(sizes) + 1) + _MARGIN,
+        rows=tuple((y, str(size)) for size, y in y_of.items()),
+        columns=tuple((x, layout) for layout, x in x_of.items()),
+        dots=tuple(
+            (x_of[layout], y_of[size], f"{layout}: {size}")
+            for layout in layouts
+            for size in sorted(found.get(layout, ()))
+        ),
+    )

@@ -7,8 +7,14 @@ from pathlib import Path
 from kerneldefs.dataset.changes import KINDS
 from kerneldefs.page import plots
 from kerneldefs.page.details import code_css, details_of
-from kerneldefs.page.index import VERDICTS, Summary, family_names
-from kerneldefs.page.matrix import STATUSES, families_of, rows_of, totals
+from kerneldefs.page.index import (
+    VERDICTS,
+    Summary,
+    family_names,
+    losses_over,
+    reasons_over,
+)
+from kerneldefs.page.matrix import STATUSES, families_of, heads_of, losses_of, rows_of, totals
 from kerneldefs.page.plots import layout_of, size_panels, time_bars
 from kerneldefs.page.results import Results
 from kerneldefs.templating import renderer
@@ -25,10 +31,10 @@ def report_page(results: Results) -> str:
         report=results.report,
         families=families_of(rows),
         totals=totals(rows),
+        heads=heads_of(results.report["configs"]),
+        losses=losses_of(rows),
         details=[details_of(results, row) for row in rows],
         panels=size_panels(results),
-        panel_width=plots.PANEL_WIDTH,
-        panel_height=plots.PANEL_HEIGHT,
         bars=time_bars(results),
         bar_width=plots.BAR_WIDTH,
         bar_step=plots.BAR_STEP,
@@ -42,6 +48,8 @@ def index_page(summaries: list[Summary]) -> str:
         summaries=summaries,
         families=family_names(summaries),
         verdicts=VERDICTS,
+        reasons=reasons_over(summaries),
+        losses=losses_over(summaries),
         shown_statuses=[s for s in STATUSES if any(one.totals.get(s) for one in summaries)],
     )
 

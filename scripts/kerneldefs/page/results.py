@@ -16,6 +16,8 @@ REPORT_FILE, MANIFEST_FILE = "report.json", "manifest.json"
 # model has once.
 PER_CONFIG, PER_MODEL = ("capture", "normalise", "derive"), ("stage", "validate")
 
+RELEASES = ("sglang", "flashinfer-python", "torch")  # those that decide what is captured
+
 
 @dataclasses.dataclass(frozen=True)
 class Results:
@@ -34,6 +36,17 @@ class Results:
     def model(self) -> str:
         """Return the model's slug."""
         return str(self.report["model"] or self.folder.name)
+
+    @property
+    def made_from(self) -> list[str]:
+        """Return the repositories whose config.json was read, and the releases that captured."""
+        found = [
+            f"{config['repo_id']} ({config['revision']})"
+            for config in self.report["configs"].values()
+        ]
+        said = [c.get("versions", {}) for c in self.report["captures"].values()]
+        found += [f"{name} {one[name]}" for name in RELEASES for one in said if name in one]
+        return list(dict.fromkeys(found))
 
     def dumped(self, config: str, name: str) -> dict[str, Any] | None:
         """Return what FlashInfer dumped under a name for a config; None if it is gone."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kerneldefs.capture import ranks
-from kerneldefs.capture.engine import gpus, tree
+from kerneldefs.capture.engine import gpus
 from kerneldefs.capture.engine.environment import engine_environment, write_plugin
 from kerneldefs.capture.engine.failures import MEMORY, Kind, diagnose, refusal
 from kerneldefs.capture.engine.places import (
@@ -31,6 +31,7 @@ from kerneldefs.capture.engine.places import (
     REQUEST_FILE,
     rank_folder,
 )
+from kerneldefs.capture.engine.tree import Guard, Tree, guarded
 from kerneldefs.capture.server import server_arguments
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, write_json
@@ -124,15 +125,16 @@ def _run(
     deadline: float,
 ) -> tuple[Kind | None, str]:
     """Run the engine's process until it ends or its time is up; return how it failed, if it did."""
-    mark = uuid.uuid4().hex
+    tree = Tree(mark=uuid.uuid4().hex)
     write_json(out / REQUEST_FILE, {"arguments": arguments, "ranks": config.tp})
     with tempfile.TemporaryDirectory(prefix="kerneldefs-") as scratch:
         plugin = Path(scratch)
         write_plugin(plugin)
-        environment = engine_environment(out, plugin, [gpu.token for gpu in held], mark)
-        with _ended_with_us(mark):
-            log, code = _watched([*options.command, str(out)], environment, deadline)
-    left = tree.end(mark)
+        environment = engine_environment(out, plugin, [gpu.token for gpu in held], tree.mark)
+        with guarded(tree) as guard:
+            with _ended_with_us(tree):
+                log, code = _watched([*options.command, str(out)], environment, deadline, guard)
+            left = tree.end()
     if left:
         pids = ", ".join(map(str, left))
         raise Failed(f"{config.id}: processes of the engine cannot be killed: {pids}")
@@ -151,7 +153,7 @@ def _run(
 
 
 def _watched(
-    command: list[str], environment: dict[str, str], deadline: float
+    command: list[str], environment: dict[str, str], deadline: float, guard: Guard
 ) -> tuple[str, int | None]:
     """Run a command, its output passed on; return the output and its exit code, None in time."""
     process = subprocess.Popen(
@@ -164,6 +166,7 @@ def _watched(
         errors="replace",
         start_new_session=True,
     )
+    guard.started(process.pid)
     lines: list[str] = []
 
     def follow() -> None:
@@ -184,11 +187,11 @@ def _watched(
 
 
 @contextlib.contextmanager
-def _ended_with_us(mark: str) -> Iterator[None]:
+def _ended_with_us(tree: Tree) -> Iterator[None]:
     """End the engine when this process is told to end, or is interrupted."""
 
     def stop(number: int, frame: types.FrameType | None) -> None:
-        tree.end(mark)
+        tree.end()
         raise SystemExit(128 + number)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -196,7 +199,7 @@ def _ended_with_us(mark: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        tree.end(mark)
+        tree.end()
         raise
     finally:
         if in_main_thread:

@@ -33,6 +33,11 @@
     for (const cell of all("[data-config]")) {
       cell.hidden = Boolean(config.value) && cell.dataset.config !== config.value;
     }
+    for (const head of all("[data-over]")) {
+      const over = head.dataset.over.split(" ");
+      head.hidden = Boolean(config.value) && !over.includes(config.value);
+      head.colSpan = config.value ? 1 : over.length;
+    }
     one("#shown").textContent = `${shown} of ${all("tr[data-text]").length} shown`;
   }
 

@@ -1,67 +1,26 @@
-"""What the Snakefile asks of the library: the plan, and what makes a job run again.
+"""The plan of a run, as the rules ask for it: which jobs there are, and what each is told.
 
-Snakemake reruns a job when an input is newer or a param differs from last time. It sees neither the
-code behind a command nor what pip installed, so digests of both are params here. Everything is
-light: a dry run must answer in about two seconds and imports neither torch nor sglang.
+Everything is light: a dry run must answer in about two seconds, so neither torch nor sglang is
+imported.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
-import shlex
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from kerneldefs.capture.choice import AUTO, ENGINE, SIMULATE, Choice, choose, gpus_here
 from kerneldefs.capture.engine.gpus import Gpu
 from kerneldefs.capture.versions import find_interpreter, installed_versions, versions_of
-from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import canonical_json, digest, read_json
+from kerneldefs.digests import staged_state
+from kerneldefs.files import canonical_json
 from kerneldefs.leftovers import left_over
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.expand import ModelPlan, cookbook_folder, plan_models
 from kerneldefs.serving.settings import Settings
 
-SCRIPTS = Path(__file__).resolve().parents[1]
-
-# What shapes the output of a stage, under the project's root: its command, the library, a schema.
-_DEFINITION = ("scripts/kerneldefs/definition", "config/schemas/definition.schema.json")
-CODE = {
-    "capture": ("scripts/capture.py", "scripts/kerneldefs/capture"),
-    "normalise": (
-        "scripts/normalise.py",
-        "scripts/kerneldefs/capture/record.py",
-        "scripts/kerneldefs/serving/expected.py",
-        "scripts/kerneldefs/serving/ranksizes.py",
-        *_DEFINITION,
-    ),
-    "templates": (
-        "scripts/templates.py",
-        "scripts/kerneldefs/capture/facts.py",
-        "scripts/kerneldefs/capture/made.py",
-        "scripts/kerneldefs/capture/registry.py",
-        "scripts/kerneldefs/derive/catalogue.py",
-    ),
-    "derive": (
-        "scripts/derive.py",
-        "scripts/kerneldefs/capture/record.py",
-        "scripts/kerneldefs/capture/observe/ops.py",
-        "scripts/kerneldefs/serving/expected.py",
-        "scripts/kerneldefs/serving/ranksizes.py",
-        "scripts/kerneldefs/derive",
-        *_DEFINITION,
-    ),
-    "stage": ("scripts/stage.py", "scripts/kerneldefs/dataset", *_DEFINITION),
-    "validate": ("scripts/validate.py", "scripts/kerneldefs/dataset", *_DEFINITION),
-    "page": ("scripts/page.py", "scripts/kerneldefs/page", "scripts/kerneldefs/templating.py"),
-}
-HELD: list[object] = []  # locks that end with this process
-MANIFEST_FILE = "manifest.json"
-STATE_FILE = "staged"
 # Method -> the folders per config that definitions are staged from, and whether anything is run.
 FOLDERS = {
     "auto": ("candidates", "derived"),
@@ -286,38 +245,6 @@ class Run:
         ]
 
 
-def prepare_publish(run: Run, *, dry_run: bool) -> None:
-    """Refuse a destination before anything runs; print what a dry run would publish of last time.
-
-    Raises KerneldefsError without a dataset, or with a folder that is none.
-    """
-    from kerneldefs.publish.plan import destination, plan
-    from kerneldefs.publish.text import plan_lines
-
-    dataset = run.settings.dataset
-    if dataset is None:
-        raise KerneldefsError(
-            "publish: no dataset is set; give the clone to add to: --config dataset=PATH"
-        )
-    destination(dataset)
-    staged = [Path(folder) for folder in run.results_folders()]
-    if dry_run and all((folder / "report.json").is_file() for folder in staged):
-        for line in plan_lines(plan(staged, dataset), dataset, dry_run):
-            print(line, file=sys.stderr)
-
-
-def show_summary(run: Run, *, failed: bool = False) -> None:
-    """Print what a run came to at its end."""
-    from kerneldefs.page.summary import show  # 0.1 s, and a dry run has no end
-
-    show(run.settings.results, run.plans, failed)
-
-
-def _from_here(path: Path) -> str:
-    path, here = path.resolve(), Path.cwd().resolve()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 def load(config: Mapping[str, Any], *, may_fetch: bool, look_for_gpus: bool = False) -> Run:
     """Check the workflow's config and plan the captures.
 
@@ -335,82 +262,6 @@ def load(config: Mapping[str, Any], *, may_fetch: bool, look_for_gpus: bool = Fa
     return Run(settings, {plan.slug: plan for plan in plans}, tuple(here))
 
 
-def is_dry_run(arguments: Sequence[str]) -> bool:
-    """Whether Snakemake's command line asks for a dry run, which a Snakefile is not told."""
-    return any(
-        word.startswith("--dry") or re.fullmatch(r"-[A-Za-z]*n[A-Za-z]*", word)
-        for word in arguments
-    )
-
-
-def shell_prefix(deployment_methods: Iterable[object], python: str = "python") -> str:
-    """Return what precedes every shell command, so that `python` is the one Snakemake runs in.
-
-    Where Snakemake makes the rules' environments itself, theirs is the right one already. `python`
-    is the interpreter that captures. It stands here and in no rule, since only what it has
-    installed, not where it is, may rerun a capture.
-    """
-    prefix = f"set -euo pipefail; CAPTURE_PYTHON={shlex.quote(python)}; "
-    if not list(deployment_methods):
-        prefix += f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
-    return prefix.replace("{", "{{").replace("}", "}}")
-
-
-def code_digest(stage: str, project: Path = SCRIPTS.parent) -> str:
-    """Return a digest of the code that shapes what a stage writes."""
-    sha = hashlib.sha256()
-    for name in CODE[stage]:
-        root = project / name
-        for path in [root] if root.is_file() else sorted(root.rglob("*")):
-            if not path.is_file() or "__pycache__" in path.parts:
-                continue
-            content = path.read_bytes()
-            sha.update(f"{path.relative_to(project).as_posix()} {len(content)}\n".encode())
-            sha.update(content)
-    return sha.hexdigest()[:16]
-
-
-def staged_state(folder: Path) -> str:
-    """Return a word that stays the same until a staged file is deleted or edited.
-
-    The stage job gets the word as a param and writes it down in `folder`/staged when it is done.
-    While the files are those of the manifest, the written word is returned, and Snakemake finds
-    the param unchanged. Else the word is a new one, made from the old and from what is on disk, so
-    that the same damage done twice is seen twice.
-    """
-    try:
-        word = (folder / STATE_FILE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return "new"
-    try:
-        listed = read_json(folder / MANIFEST_FILE)["files"]
-    except (KerneldefsError, TypeError, KeyError):
-        return digest([word, "no manifest"])[:16]
-    found = {name: _sha256(folder / "definitions" / name) for name in sorted(listed)}
-    if all(found[name] == listed[name]["sha256"] for name in listed):
-        return word
-    return digest([word, found])[:16]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return "missing"
-
-
-def file_digest(path: Path | None) -> str:
-    """Return a digest of a file's content; "" for none or one that is not there."""
-    return "" if path is None or not path.is_file() else _sha256(path)[:16]
-
-
-def tree_state(folder: Path | None) -> str:
-    """Return a digest of names, sizes and times of the JSON files below a folder ("" without one).
-
-    For a dataset that may hold thousands of files: nothing is read.
-    """
-    if folder is None:
-        return ""
-    files = sorted((folder / "definitions").rglob("*.json"))
-    stats = [(str(path.relative_to(folder)), path.stat()) for path in files]
-    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])[:16]
+def _from_here(path: Path) -> str:
+    path, here = path.resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
