@@ -60,6 +60,25 @@ def names(tab: Any) -> list[str]:
     return list(tab.locator(f"{CELLS} th").all_inner_texts())
 
 
+def test_what_is_lost_is_told_on_the_first_screen(opened: Open) -> None:
+    tab = opened()
+    told = tab.locator(".look > li")
+    assert told.locator("a").all_inner_texts() == ["torch.ops.odd", "allreduce_h7"]
+    assert "it is another operator" in told.nth(1).inner_text()
+    assert all(told.nth(n).bounding_box()["y"] < 700 for n in range(told.count()))
+    told.locator("a").nth(1).click()
+    article = tab.locator("article:visible")
+    assert "it is another operator" in article.locator(".notice").inner_text()
+
+
+def test_the_head_of_the_matrix_stays(opened: Open) -> None:
+    tab = opened(viewport={"width": 700, "height": 260})
+    region, head = tab.locator(".coverage"), tab.locator(".coverage thead")
+    region.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    assert region.evaluate("box => box.scrollTop") > 50
+    assert head.bounding_box()["y"] - region.bounding_box()["y"] < 5
+
+
 def test_the_matrix_is_filtered(opened: Open) -> None:
     tab = opened()
     everything = ["torch.ops.odd", "allreduce_h7", "rmsnorm_h32", "rmsnorm_h64"]
@@ -77,6 +96,7 @@ def test_the_matrix_is_filtered(opened: Open) -> None:
     tab.select_option("#config", "h200-tp8")
     assert "rmsnorm_h32" not in names(tab) and "rmsnorm_h64" in names(tab)
     assert tab.locator("thead th[data-config]:visible").count() == 1
+    assert tab.locator("thead th[data-over]:visible").first.get_attribute("colspan") == "1"
 
 
 def test_a_definition_has_all_that_led_to_it(opened: Open) -> None:
@@ -153,6 +173,10 @@ def test_the_index_leads_to_the_models(opened: Open, folder: Path, page: Path) -
     rows = tab.locator(CELLS)
     assert rows.count() == 2
     assert "unfinished" in rows.nth(1).inner_text()
+    assert "the run ended before" in tab.locator(".look > li").first.inner_text()
+    tab.uncheck("input[value=unfinished]")
+    assert rows.count() == 1
+    tab.check("input[value=unfinished]")
     tab.fill("#search", "passed")
     assert rows.count() == 1
     tab.click("tbody a")
