@@ -98,7 +98,7 @@ def refusal(folder: Path) -> str | None:
     for error in exceptions(folder):
         if kind_of(f"{error['type']}: {error['text']}") is not UNKNOWN:
             return None
-        refuser = refuser_of(error["type"], error["files"])
+        refuser = refuser_of(error)
         if refuser is not None:
             return f"{refuser}: {sentence_of(error)}"
     return None

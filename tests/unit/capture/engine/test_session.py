@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
-from kerneldefs.capture.engine import backend, gpus, session, tree
+from kerneldefs.capture.engine import backend, gpus, session
 from kerneldefs.capture.engine.places import MARK
+from kerneldefs.capture.engine.tree import Tree
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.config import ServingConfig
 
@@ -99,30 +100,7 @@ def test_a_time_limit_ends_every_process_of_the_engine(here, tmp_path):
     """
     with pytest.raises(session.Failed, match="not done in 3 s and was ended"):
         run(tmp_path, body, limit=3.0)
-    assert tree.marked((tmp_path / "out" / "seen").read_text()) == []
-
-
-def test_an_engine_does_not_outlive_a_command_that_is_told_to_end(tmp_path):
-    body = f"(folder / 'seen').write_text(os.environ['{MARK}']); time.sleep(600)"
-    made = options(tmp_path, body)
-    (tmp_path / "out").mkdir()
-    code = (
-        "import sys; from pathlib import Path; import time\n"
-        "from kerneldefs.capture.engine import session, gpus\n"
-        "from kerneldefs.serving.config import ServingConfig\n"
-        f"gpu = gpus.Gpu('0', 'a', 'n', 'sm_90', 1, 1, ()); out = Path({str(tmp_path)!r}) / 'out'\n"
-        f"config = ServingConfig.from_json({config().to_json()!r})\n"
-        f"session._run(config, {{}}, out, [gpu], session.Options(command={made.command!r}),"
-        " time.monotonic() + 600)\n"
-    )
-    command = subprocess.Popen([sys.executable, "-c", code], cwd=SCRIPTS)
-    seen = tmp_path / "out" / "seen"
-    deadline = time.monotonic() + 60
-    while not (seen.exists() and seen.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    command.send_signal(signal.SIGTERM)
-    assert command.wait(60) == 128 + signal.SIGTERM
-    assert tree.marked(seen.read_text()) == []
+    assert Tree((tmp_path / "out" / "seen").read_text()).running() == []
 
 
 FAILS = [
