@@ -45,7 +45,7 @@ class Tree:
     def _owns(self, process: psutil.Process) -> bool:
         if self.session is not None and os.getsid(process.pid) == self.session:
             return True
-        return process.environ().get(MARK) == self.mark
+        return bool(process.environ().get(MARK) == self.mark)
 
     def end(self, seconds: float = 30.0) -> list[int]:
         """Kill every process of the engine; return the pids that are still there at the end.
