@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import DiffLexer, PythonLexer
 
-from kerneldefs.definition.draft import KEYS
+from kerneldefs.definition.readable import readable
 from kerneldefs.page.matrix import Row
 from kerneldefs.page.results import Results
 
@@ -122,27 +121,9 @@ def _befores(results: Results, row: Row, definition: Mapping[str, Any]) -> Itera
         for name in names:
             dumped = results.dumped(config, name)
             if dumped is not None:
-                found.setdefault((name, _readable(dumped)), []).append(config)
+                found.setdefault((name, readable(dumped)), []).append(config)
     for (name, before), configs in sorted(found.items()):
-        yield Before(name, tuple(configs), _diff(before, _readable(definition)))
-
-
-def _readable(definition: Mapping[str, Any]) -> str:
-    """Return a definition as text in which the reference is code and each axis a line."""
-    lines = [f"{key}: {_short(definition[key])}" for key in ("name", "op_type", "description")]
-    lines += [f"tags: {tag}" for tag in definition.get("tags", [])]
-    for key in ("axes", "inputs", "outputs"):
-        lines += [f"{key}: {name} {_short(spec)}" for name, spec in definition[key].items()]
-    lines += [f"constraint: {text}" for text in definition.get("constraints") or []]
-    lines += [
-        f"{key}: {len(_short(definition[key]))} characters that are no part of the dataset"
-        for key in sorted(set(definition) - set(KEYS))
-    ]
-    return "\n".join([*lines, "", "reference:", str(definition.get("reference", ""))])
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield Before(name, tuple(configs), _diff(before, readable(definition)))
 
 
 def _diff(before: str, after: str) -> str:

@@ -18,6 +18,7 @@ from kerneldefs.dataset.existing import Dataset
 from kerneldefs.dataset.stage import CONFLICT
 from kerneldefs.dataset.tree import fingerprint
 from kerneldefs.definition.candidates import DEFINITIONS_FOLDER, definition_text
+from kerneldefs.definition.readable import readable
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, write_text
 from kerneldefs.publish.tags import with_tags
@@ -138,11 +139,8 @@ class _Planner:
         self, model: str, name: str, reason: str, definition: Mapping[str, Any], path: str = ""
     ) -> Step:
         place = f"{DEFINITIONS_FOLDER}/{path or _file_of(definition)}"
-        theirs = definition_text(json.loads(self._read(place)))
-        lines = difflib.unified_diff(
-            theirs.splitlines(), definition_text(dict(definition)).splitlines(),
-            place, "staged", lineterm="",
-        )  # fmt: skip
+        theirs, ours = _comparable(self._read(place)), _comparable(definition_text({**definition}))
+        lines = difflib.unified_diff(theirs, ours, place, "staged", lineterm="", n=1)
         return Step(CONFLICTS, model, name, place, reason=reason, diff="\n".join(lines) + "\n")
 
     def _read(self, place: str) -> str:
@@ -155,6 +153,14 @@ class _Planner:
                     "the dataset has; run the workflow with this dataset again"
                 ) from None
         return self._texts[place]
+
+
+def _comparable(text: str) -> list[str]:
+    """Return a file's lines for a diff: without tags, which can be united whatever they are."""
+    try:
+        return readable({**json.loads(text), "tags": []}).splitlines()
+    except (AttributeError, TypeError, ValueError):
+        return text.splitlines()  # no definition
 
 
 def _file_of(definition: Mapping[str, Any]) -> str:

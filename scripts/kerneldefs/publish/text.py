@@ -11,8 +11,8 @@ _KINDS = (ADD, UNITE, SAME, CONFLICTS)
 
 
 def plan_lines(steps: Sequence[Step], dataset: Path, dry_run: bool) -> Iterable[str]:
-    """Return a line for each definition and the difference for each conflict, then the numbers."""
-    for step in steps:
+    """Return a line for each definition, conflicts last with the difference; then the numbers."""
+    for step in sorted(steps, key=lambda step: _KINDS.index(step.kind)):
         yield f"{step.kind:<9} {step.model}: {_what(step)}"
         yield from (f"    {line}" for line in step.diff.splitlines())
     counts = ", ".join(f"{sum(s.kind == kind for s in steps)} {kind}" for kind in _KINDS)

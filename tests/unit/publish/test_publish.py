@@ -63,8 +63,22 @@ def test_added_united_and_in_conflict(tmp_path: Path, dataset: Path, compared: b
     assert new.pop("tags") == ["model:m", "model:other", "status:unverified"]
     assert new == {key: value for key, value in old.items() if key != "tags"}
     conflict = next(s for s in plan([folder], dataset) if s.kind == "conflict")
-    assert '-      "dtype": "float16"' in conflict.diff
-    assert '+      "dtype": "bfloat16"' in conflict.diff
+    changed = [line for line in conflict.diff.splitlines()[2:] if line[0] in "-+"]
+    assert [line[0] for line in changed] == ["-", "-", "+", "+"]  # an input, an output, no tag
+    for line in changed:
+        assert ('"dtype": "float16"' if line[0] == "-" else '"dtype": "bfloat16"') in line
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"name": "rmsnorm_h64"}', '{"axes": null}'])
+def test_a_file_that_is_no_definition_is_a_conflict_too(tmp_path: Path, text: str) -> None:
+    folder = results(tmp_path / "r", norm(64))
+    path = tmp_path / "trace/definitions/rmsnorm/rmsnorm_h64.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    (step,) = [step for step in plan([folder], tmp_path / "trace") if step.name == "rmsnorm_h64"]
+    assert step.kind == "conflict"
+    assert '+inputs: x {"shape"' in step.diff or '+      "shape": [' in step.diff
+    assert path.read_text() == text
 
 
 def test_a_second_time_does_nothing(tmp_path: Path, dataset: Path) -> None:
