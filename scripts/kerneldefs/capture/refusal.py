@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 # Raised in SGLang's own code, or in the library's that it reads a config.json with.
-REFUSALS = (ValueError, AssertionError, NotImplementedError, AttributeError)
+REFUSALS = (ValueError, AssertionError, NotImplementedError, AttributeError, TypeError)
 _NAMES = {error.__name__ for error in REFUSALS}
 _REFUSERS = {"sglang": "SGLang", "transformers": "transformers"}
 # A config class of transformers that is asked for what config.json does not say.
 _CONFIG_FILE = "configuration_utils.py"
 _MISSING = re.compile(r"'(?P<config>\w+)' object has no attribute '(?P<key>\w+)'")
+# An attention backend that is asked for what only others compute, such as attention sinks.
+_NOT_TAKEN = re.compile(
+    r"(?P<backend>\w+AttnBackend)\.(forward_\w+)\(\) got an unexpected keyword argument "
+    r"'(?P<argument>\w+)'"
+)
 
 
 def described(error: BaseException) -> dict[str, Any]:
@@ -34,6 +38,9 @@ def sentence_of(error: dict[str, Any]) -> str:
     missing = _MISSING.fullmatch(error["text"])
     if missing:
         return f"SGLang reads {missing['key']!r} of config.json, which this one does not have"
+    taken = _NOT_TAKEN.fullmatch(error["text"])
+    if taken:
+        return f"{taken['backend']} takes no {taken['argument']!r}, which the model's attention has"
     text = " ".join(error["text"].split("\n\n")[0].split())  # advice follows after an empty line
     if text:
         return text
@@ -41,14 +48,16 @@ def sentence_of(error: dict[str, Any]) -> str:
     return f"{error['type']} at {where}:{error['lineno']}: {error['line']}"
 
 
-def refuser_of(kind: str, files: Sequence[str]) -> str | None:
+def refuser_of(error: dict[str, Any]) -> str | None:
     """Whose own code raised the error: the engine's, or the library's that reads its configs.
 
     None for an error from somewhere below them, which is a failure of the capture.
     """
-    if kind not in _NAMES:
+    kind, parts = error["type"], Path(error["files"][-1]).parts if error["files"] else ()
+    if kind not in _NAMES or not parts:
         return None
-    parts = Path(files[-1]).parts if files else ()
-    if kind == "AttributeError" and (not parts or parts[-1] != _CONFIG_FILE):
+    if kind == "AttributeError" and parts[-1] != _CONFIG_FILE:
+        return None
+    if kind == "TypeError" and not _NOT_TAKEN.fullmatch(error["text"]):
         return None
     return next((name for folder, name in _REFUSERS.items() if folder in parts), None)

@@ -83,7 +83,7 @@ def _simulate(config: ServingConfig, model: Path, folder: Path, rank: int) -> di
         found = session.capture(config, model, folder, rank)
     except refusal.REFUSALS as error:
         raised = refusal.described(error)
-        refuser = refusal.refuser_of(raised["type"], raised["files"])
+        refuser = refusal.refuser_of(raised)
         if refuser is None:
             raise
         traceback.print_exc()
