@@ -17,10 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kerneldefs.capture import worker
-from kerneldefs.capture.record import CAPTURE_FILE
+from kerneldefs.capture.record import CAPTURE_FILE, CAPTURED, FAILED
 from kerneldefs.dataset.report import counted
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
-from kerneldefs.definition.normalise import CAPTURED, FAILED
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import digest, last_error, read_json, write_json
 from kerneldefs.serving.config import ServingConfig
@@ -36,7 +35,7 @@ SCRIPTS = ROOT / "scripts"
 SIBLINGS_FILE = ROOT / "config" / "siblings.yaml"
 OUTCOME_FILE = "outcome.json"
 # Parts of a config that say who asked for it, and nothing of what is called.
-_NAMES = ("id", "model", "hardware", "gpus_per_node", "sources", "notes")
+_NAMES = ("id", "model", "hardware", "sources", "notes")
 _SECONDS = 900  # for one command; a capture takes seconds, and minutes on a crowded machine
 
 
@@ -179,12 +178,13 @@ def run_trials(
 ) -> Iterator[tuple[Trial, Outcome]]:
     """Try what has no outcome of this code and these releases; yield each that is tried.
 
+    A cookbook's configs come first, and older architectures: a run that is cut short has those.
     `stamps` are digests of the code and releases that capturing and normalising hang on. `jobs`
     trials run at a time. With `keep`, captures with definitions stay, whatever code made them.
     """
     os.environ[worker.OWNER] = worker.owner_here()
     todo = {}
-    for trial in trials:
+    for trial in sorted(trials, key=_asked_first):
         old = outcome_of(trial, results)
         captured_by, normalised_by = trial.key(stamps[0]), trial.key(stamps[1])
         if old is not None and old.status == CAPTURED and keep:
@@ -197,6 +197,10 @@ def run_trials(
         yield from zip((trial for trial, _, _ in todo.values()), done, strict=True)
     finally:
         pool.shutdown(cancel_futures=True)  # whoever stops listening waits for no more than `jobs`
+
+
+def _asked_first(trial: Trial) -> tuple[bool, int]:
+    return not trial.in_cookbook, int(trial.config.arch.removeprefix("sm_"))
 
 
 def _attempt(results: Path, trial: Trial, captured_by: str, normalised_by: str) -> Outcome:
