@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -15,12 +16,14 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from kerneldefs import digests, invocation, plan
 from kerneldefs.capture import worker
 from kerneldefs.errors import KerneldefsError
-from kerneldefs.files import lock
+
+invocation.hush(logger)
+DRY_RUN = invocation.is_dry_run(sys.argv[1:])
 
 try:
     RUN = plan.load(
         config,
-        may_fetch=workflow.is_main_process and not invocation.is_dry_run(sys.argv[1:]),
+        may_fetch=workflow.is_main_process and not DRY_RUN,
         look_for_gpus=workflow.is_main_process,
     )
 except KerneldefsError as error:
@@ -33,6 +36,7 @@ validate(config, "../config/schemas/config.schema.json")
 # Captures on this machine share a worker for each architecture, which ends with this process. A job
 # of a cluster captures by itself, within what it was granted.
 if workflow.is_main_process:
+    invocation.prepare(RUN, dry_run=DRY_RUN)
     os.environ[worker.OWNER] = worker.owner_here()
 else:
     os.environ.pop(worker.OWNER, None)
@@ -41,11 +45,9 @@ deployment = workflow.deployment_settings.deployment_method
 shell.prefix(invocation.shell_prefix(deployment, RUN.python()))
 
 
-# Snakemake's own lock is of a working directory; two of those may share one results directory.
 onstart:
     try:
-        # Kept where it lives as long as this process: a handler's own variables end with it.
-        invocation.HELD.append(lock(RUN.settings.results / ".lock"))
+        invocation.start(RUN)
     except KerneldefsError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -11,7 +11,7 @@ No output is declared: it runs whenever it is asked for, and the second time fin
 
 if "publish" in sys.argv[1:] and workflow.is_main_process:
     try:
-        invocation.prepare_publish(RUN, dry_run=invocation.is_dry_run(sys.argv[1:]))
+        invocation.prepare_publish(RUN, dry_run=DRY_RUN)
     except KerneldefsError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -57,10 +57,13 @@ rule index:
 
 onsuccess:
     if workflow.is_main_process:
-        invocation.show_summary(RUN)
+        try:
+            invocation.end(RUN, failed=False)
+        except KerneldefsError as error:
+            raise SystemExit(f"error: {error}") from None
 
 
 # A run that failed for some models still says what the others came to.
 onerror:
     if workflow.is_main_process:
-        invocation.show_summary(RUN, failed=True)
+        invocation.end(RUN, failed=True)

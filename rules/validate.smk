@@ -62,8 +62,5 @@ rule check:
     retries: 0
     conda:
         "../environment.yml"
-    params:
-        folder=subpath(input[0], parent=True),
     shell:
         "bash scripts/logged.sh {log:q} python scripts/check.py {input:q}"
-        " --dumps {params.folder:q}/dumps"

@@ -4,8 +4,9 @@
 
 writes, for a capture that ended with exit code CODE, the directory OUT that says so: the configs
 that were captured are staged, the report has the failure as an error, and checking it fails the
-run. A capture that was killed, for memory or time or by hand, is passed on with its exit code
-instead: Snakemake starts it again, and on a cluster with more of both.
+run. The directory goes when the run is over, so that the next one captures again. A capture that
+was killed, for memory or time or by hand, is passed on with its exit code instead: Snakemake starts
+it again, and on a cluster with more of both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kerneldefs.capture.record import CAPTURE_FILE
+from kerneldefs.capture.record import CAPTURE_FILE, FAILED
 from kerneldefs.cli import run
 from kerneldefs.files import last_error, replaced_directory, write_json
 
@@ -31,7 +32,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.code > SIGNALLED:
         return int(options.code)
-    summary = {"status": "failed", "reason": f"{last_error(options.log)} (log: {options.log})"}
+    summary = {"status": FAILED, "reason": f"{last_error(options.log)} (log: {options.log})"}
     with replaced_directory(options.out) as folder:
         write_json(folder / CAPTURE_FILE, summary)
     return 0

@@ -2,16 +2,19 @@
 
 A config that is no longer asked for keeps its capture, so that asking again costs nothing; only
 `prune` removes it. A temporary name that a killed command left is nobody's, and goes at the next
-chance: its owner, whose process id stands in the name, is gone.
+chance: its owner, whose process id stands in the name, is gone. A capture that failed is written
+down where the capture would be, and goes when its run is over, so that the next one makes it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from kerneldefs.files import remove_abandoned
+from kerneldefs.capture.record import CAPTURE_FILE, FAILED
+from kerneldefs.errors import KerneldefsError
+from kerneldefs.files import read_json, remove_abandoned
 
 # Folders of a model's results with a file or directory per config.
 PER_CONFIG = ("configs", "dumps", "candidates", "derived")
@@ -37,6 +40,21 @@ def prune(folder: Path, keep: Collection[str]) -> list[Path]:
                 removed.append(path)
         removed += remove_abandoned(folder / name)
     return removed + remove_abandoned(folder)
+
+
+def failed_captures(captures: Iterable[Path]) -> list[Path]:
+    """Return the capture directories that only say that their capture failed.
+
+    One that cannot be read is none of them: who needs it will name it.
+    """
+    return [folder for folder in captures if _failed(folder / CAPTURE_FILE)]
+
+
+def _failed(path: Path) -> bool:
+    try:
+        return bool(read_json(path)["status"] == FAILED)
+    except (KerneldefsError, TypeError, KeyError):
+        return False
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -38,14 +38,6 @@ def test_error_of_the_whole_run_names_the_model(tmp_path: Path) -> None:
         check.verdict(write_report(tmp_path, [{"path": "", "message": "no definition was made"}]))
 
 
-def test_failed_captures_are_removed_and_named(tmp_path: Path) -> None:
-    for config, status in (("a", "failed"), ("b", "captured"), ("c", "refused")):
-        write_json(tmp_path / f"dumps/{config}/capture.json", {"status": status, "reason": "why"})
-    assert check.remove_failed(tmp_path / "dumps") == ["a"]
-    assert sorted(path.name for path in (tmp_path / "dumps").iterdir()) == ["b", "c"]
-    assert check.remove_failed(tmp_path / "none") == []
-
-
 def test_missing_report_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KerneldefsError, match="no such file"):
         check.verdict(tmp_path / "report.json")

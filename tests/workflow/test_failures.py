@@ -93,6 +93,16 @@ def test_failed_capture_is_shown_and_keeps_the_others(quick: Project) -> None:
     assert quick.staged() == staged
 
 
+def test_failed_capture_fails_a_run_of_captures_alone(quick: Project) -> None:
+    """Nothing validates them there, so nobody else would say it."""
+    failing = quick.path("dumps/h200-tp8-fp8-auto")
+    shutil.rmtree(failing)
+    (quick.folder / "FAIL").write_text(failing.name)
+    result = quick.run("captures", ok=False)
+    assert f"error: captures failed: {failing.relative_to(quick.folder)}; mend" in result.output
+    assert not failing.exists()
+
+
 def test_gpus_are_declared(quick: Project) -> None:
     shutil.rmtree(quick.path("dumps/h200-tp8-fp8-auto"))
     assert "gpu=0" in quick.run("-n", "--quiet", "host").output

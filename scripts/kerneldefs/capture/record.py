@@ -20,6 +20,7 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import canonical_json, read_json, write_text
 
 CAPTURE_FILE = "capture.json"
+CAPTURED, REFUSED, FAILED = "captured", "refused", "failed"  # its status
 TEMPLATES_FILE = "templates.json"
 CALLS_FILE = "calls.jsonl"
 MAX_SIZE = 1 << 50  # elements: no tensor has so many, and no product of two overflows

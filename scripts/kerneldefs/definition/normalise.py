@@ -11,7 +11,10 @@ from typing import Any
 from kerneldefs.capture.record import (
     CALLS_FILE,
     CAPTURE_FILE,
+    CAPTURED,
     DUMP_FOLDER,
+    FAILED,
+    REFUSED,
     TEMPLATES_FILE,
     KernelCall,
     Template,
@@ -43,8 +46,6 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, replaced_directory, write_json, write_text
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.ranksizes import RankSizes
-
-CAPTURED, REFUSED, FAILED = "captured", "refused", "failed"
 
 
 @dataclasses.dataclass(frozen=True)

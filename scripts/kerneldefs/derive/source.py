@@ -6,8 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from kerneldefs.capture.record import CALLS_FILE, CAPTURE_FILE, KernelCall, read_calls
-from kerneldefs.definition.normalise import CAPTURED, FAILED
+from kerneldefs.capture.record import (
+    CALLS_FILE,
+    CAPTURE_FILE,
+    CAPTURED,
+    FAILED,
+    KernelCall,
+    read_calls,
+)
 from kerneldefs.derive.predict.inventory import predicted_calls
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json
