@@ -9,12 +9,13 @@ from typing import Any
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.candidates import Candidate, Quarantined, source_of
-from kerneldefs.definition.draft import Quarantine
+from kerneldefs.definition.collisions import told_apart
+from kerneldefs.definition.draft import Draft, Quarantine
 from kerneldefs.definition.normalise import Gate, Normalised, merged, unite
 from kerneldefs.derive.catalogue import Catalogue
 from kerneldefs.derive.define import define
 from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
-from kerneldefs.derive.registry import equivalents, families_of
+from kerneldefs.derive.registry import families_of
 from kerneldefs.derive.source import Seen
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.ranksizes import RankSizes
@@ -57,9 +58,11 @@ def derive(
     for call in calls:
         if call.op in OBSERVED:
             work.read(call)
-    candidates, collided = unite(work.found)
+    # Names change here and not in `unite`, so that the facts follow them.
+    found = told_apart(work.found, lambda item: item.candidate.definition, _Found.put)
+    facts = _facts(found)
+    candidates, collided = unite([item.candidate for item in found])
     candidates, stopped = gate(candidates) if gate else (candidates, [])
-    facts = {c.name: dataclasses.asdict(work.facts[c.name]) for c in candidates}
     index: dict[str, Any] = {
         "config": config.id,
         "model": config.model,
@@ -78,7 +81,7 @@ def derive(
                 "repairs": list(candidate.repairs),
                 "sources": [dataclasses.asdict(source) for source in candidate.sources],
                 "dumped": [],
-                **facts[candidate.name],
+                **dataclasses.asdict(facts[candidate.name]),
             }
             for candidate in candidates
         },
@@ -87,6 +90,26 @@ def derive(
     }
     lost = merged([*work.lost, *collided, *stopped])
     return Normalised(index, tuple(candidates), tuple(lost))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    candidate: Candidate
+    facts: Derived
+
+    def put(self, definition: Draft) -> _Found:
+        candidate = dataclasses.replace(self.candidate, definition=definition)
+        return dataclasses.replace(self, candidate=candidate)
+
+
+def _facts(found: Iterable[_Found]) -> dict[str, Derived]:
+    """Return the facts by name; what ran is no variant, whatever else leads to it."""
+    facts: dict[str, Derived] = {}
+    for item in found:
+        known = facts.get(item.candidate.name)
+        if known is None or (known.variant and not item.facts.variant):
+            facts[item.candidate.name] = item.facts
+    return facts
 
 
 class _Work:
@@ -100,9 +123,8 @@ class _Work:
         op_types: frozenset[str],
         predicted: RankSizes | None,
     ) -> None:
-        self.found: list[Candidate] = []
+        self.found: list[_Found] = []
         self.lost: list[Quarantined] = []
-        self.facts: dict[str, Derived] = {}
         self.ops: set[str] = set()
         self._config, self._catalogue = config, catalogue
         self._options, self._op_types = options, op_types
@@ -112,15 +134,16 @@ class _Work:
     def read(self, call: KernelCall) -> None:
         """Add the definitions of one call, or the reason why there is none."""
         self.ops.add(call.op)
-        if not families_of(call.op):
+        families = families_of(call.op)
+        if not families:
             self._lose(call, call.op, "no-family", f"no family reads {call.op}")
-            return
-        try:
-            for family, equivalent in equivalents(call, self._options):
-                if not self._op_types or equivalent.op_type in self._op_types:
-                    self._add(call, family.name, equivalent)
-        except Underivable as error:
-            self._lose(call, call.op, error.cause, error.reason)
+        for family in families:  # what one cannot derive, another still may
+            try:
+                for equivalent in family.equivalents(call, self._options):
+                    if not self._op_types or equivalent.op_type in self._op_types:
+                        self._add(call, family.name, equivalent)
+            except Underivable as error:
+                self._lose(call, call.op, error.cause, error.reason)
 
     def _add(self, call: KernelCall, family: str, equivalent: Equivalent) -> None:
         key = repr((equivalent, call.marks, call.origin))
@@ -137,17 +160,15 @@ class _Work:
             return
         (source,) = made.sources
         here = dataclasses.replace(source, phase=call.phase, layer=call.layer, count=call.count)
-        self.found.append(dataclasses.replace(made, sources=(here,)))
-        known = self.facts.get(made.name)
-        if known is None or (known.variant and not equivalent.variant):
-            self.facts[made.name] = Derived(
-                family,
-                equivalent.variant,
-                equivalent.supported,
-                equivalent.template,
-                equivalent.routed,
-                source.origin,
-            )
+        facts = Derived(
+            family,
+            equivalent.variant,
+            equivalent.supported,
+            equivalent.template,
+            equivalent.routed,
+            source.origin,
+        )
+        self.found.append(_Found(dataclasses.replace(made, sources=(here,)), facts))
 
     def _lose(self, call: KernelCall, name: str, cause: str, reason: str) -> None:
         self.lost.append(Quarantined(name, cause, reason, (source_of(call),)))

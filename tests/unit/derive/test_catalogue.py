@@ -13,8 +13,8 @@ from kerneldefs.derive.derive import derive
 from kerneldefs.derive.equivalent import Options, fact
 from kerneldefs.errors import KerneldefsError
 
+from .calls import BF16, attention, experts, seen
 from .make import ROOT, config
-from .test_define import BF16, attention, experts, seen
 
 SIZES = {"num_experts": 16, "num_local_experts": 16, "hidden_size": 512, "intermediate_size": 256}
 ROUTINGS = ("default", "renormalize", "ds", "llama4", "renormalize_naive", "topk")

@@ -9,7 +9,7 @@ from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
 from kerneldefs.derive.predict.blocks import BLOCKS
 from kerneldefs.derive.predict.calls import Subject
-from kerneldefs.derive.registry import equivalents
+from kerneldefs.derive.registry import families_of
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.expected import expected
 from kerneldefs.serving.modelconfig import ModelConfig
@@ -42,12 +42,13 @@ def inventory(calls: Iterable[KernelCall], options: Options) -> list[Predicted]:
     """
     rows: dict[tuple[str, str], Predicted] = {}
     for call in calls:
-        try:
-            for family, equivalent in equivalents(call, options):
-                _keep(rows, _row(family.name, equivalent, call.layer))
-        except Underivable as error:
-            row = Predicted(error.cause, call.op, "", call.layer, reason=error.reason)
-            rows.setdefault((error.cause, error.reason), row)
+        for family in families_of(call.op):
+            try:
+                for equivalent in family.equivalents(call, options):
+                    _keep(rows, _row(family.name, equivalent, call.layer))
+            except Underivable as error:
+                row = Predicted(error.cause, call.op, "", call.layer, reason=error.reason)
+                rows.setdefault((error.cause, error.reason), row)
     return sorted(rows.values(), key=lambda row: (row.reason != "", row.family, row.name))
 
 
