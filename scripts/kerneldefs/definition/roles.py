@@ -48,6 +48,11 @@ _OF_TYPE: dict[str, dict[str, str]] = {
         "num_q_heads": "gdn_k_heads",
         "num_v_heads": "gdn_v_heads",
     },
+    "kda": {
+        "head_dim": "gdn_k_dim",
+        "num_q_heads": "gdn_k_heads",
+        "num_v_heads": "gdn_v_heads",
+    },
     "mamba": {
         "dim": "mamba_dim",
         "dstate": "mamba_state",
