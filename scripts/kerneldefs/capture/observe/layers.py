@@ -56,12 +56,15 @@ def linear(method: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Ite
 
 
 def _size(layer: Any, weight: torch.Tensor | None, x: torch.Tensor) -> tuple[int, int]:
-    """Return N and K on this rank."""
+    """Return N and K on this rank, from the weight where it is not packed."""
+    k = int(x.shape[-1]) * (2 if x.dtype == torch.uint8 else 1)  # two FP4 numbers a byte
+    if weight is not None and weight.ndim == 2 and weight.dtype in weights.FLOATS:
+        return int(weight.shape[0]), k  # whose layer may repeat parts on every rank
     n = getattr(layer, "output_size_per_partition", None) or getattr(
         layer, "num_embeddings_per_partition", None
     )
     n = n or getattr(layer, "output_size", None) or (weight.shape[0] if weight is not None else 0)
-    return int(n), int(x.shape[-1])
+    return int(n), k
 
 
 def shards(layer: Any) -> str | None:
@@ -201,6 +204,7 @@ def linear_attention(
             "num_v_heads": heads,
             "head_k_dim": int(layer.head_k_dim),
             "head_v_dim": int(layer.head_v_dim),
+            "lower_bound": getattr(layer, "lower_bound", None),
             "mode": getattr(getattr(batch, "forward_mode", None), "name", "").lower(),
         },
     )

@@ -76,11 +76,14 @@ class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
         elif (name in _PRODUCTS or not name.startswith(("aten::", "prims::"))) and (
             not self._claimed()
         ):
-            tensors = [t for t in tree_flatten((args, kwargs or {}))[0] if _is_matrix(t)]
-            self._look(name, tensors, out)
+            written = _written(func._schema, args, kwargs or {})
+            product = out if isinstance(out, torch.Tensor) else written
+            given = tree_flatten((args, kwargs or {}))[0]
+            tensors = [t for t in given if _is_matrix(t) and t is not written]
+            self._look(name, tensors, product)
         return out
 
-    def _look(self, name: str, tensors: list[torch.Tensor], out: Any) -> None:
+    def _look(self, name: str, tensors: list[torch.Tensor], out: torch.Tensor | None) -> None:
         found = [(t, known) for t in tensors if (known := self._weights.find(t)) is not None]
         others = [t for t in tensors if self._weights.find(t) is None]
         if not found or not others:
@@ -97,13 +100,20 @@ class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
         # x @ b, where b shows a whole weight [N, K], transposed or not, and the result N columns
         whole = len(shape) == 2 and tuple(operand.shape) in (shape, shape[::-1])
         n, k = shape[:2] if shape[1] == x.shape[-1] else shape[1::-1]
-        product = out if isinstance(out, torch.Tensor) else None
-        if whole and k == x.shape[-1] and product is not None and product.shape[-1] == n:
+        if whole and k == x.shape[-1] and out is not None and out.shape[-1] == n:
             linear = {"quantization": "none", "scheme": "operator", "bias": name == "aten::addmm"}
             fact = contiguous((int(n), int(k)), dtype_name(operand.dtype))
             self._report(Seen(LINEAR, {"x": x, "weight": fact}, {**scalars, **linear}), out)
         else:
             self._report(Seen(MATMUL, {"x": x, "weight": operand}, scalars), out)
+
+
+def _written(schema: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
+    """Return the tensor that an operator without a result writes to, where it is one."""
+    given = {**dict(zip((a.name for a in schema.arguments), args, strict=False)), **kwargs}
+    found = [given.get(a.name) for a in schema.arguments if a.alias_info and a.alias_info.is_write]
+    tensors = [value for value in found if isinstance(value, torch.Tensor)]
+    return tensors[0] if len(tensors) == 1 else None
 
 
 def _is_matrix(value: Any) -> bool:

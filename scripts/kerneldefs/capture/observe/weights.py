@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 _FP8 = {torch.float8_e4m3fn, torch.float8_e5m2}
-_FLOATS = {torch.bfloat16, torch.float16, torch.float32}
+FLOATS = {torch.bfloat16, torch.float16, torch.float32}
 _SCALES = ("weight_scale_inv", "weight_scale", "weight_scale_2", "input_scale", "weight_scales")
 
 
@@ -42,7 +42,7 @@ def quantization(layer: Any, method: Any, weight: torch.Tensor | None) -> str:
         return "nvfp4"
     if weight is None:
         return f"other: {scheme}"
-    if weight.dtype in _FLOATS:
+    if weight.dtype in FLOATS:
         return "none"
     if weight.dtype in _FP8:
         return _fp8(layer, method)

@@ -78,9 +78,13 @@ GEMM_FP8_BLOCK = OwnTemplate(
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     weight, x = tensor_of(call, "weight"), tensor_of(call, "x")
     n, k = weight.shape
-    if k != x.shape[-1]:
-        raise Underivable("gemm-shape", f"{call.layer} multiplies {x.shape} by {weight.shape}")
-    output = call.outputs[0].dtype if call.outputs else x.dtype
+    packed = 2 if x.dtype == U8 else 1  # FP4 numbers in a byte
+    product = call.outputs[0] if call.outputs else None
+    if k != x.shape[-1] * packed or (product and product.shape[-1] != n):
+        given = f"{list(x.shape)} by {list(weight.shape)}"
+        found = f" to {list(product.shape)}" if product else ""
+        raise Underivable("gemm-shape", f"{call.layer} multiplies {given}{found}")
+    output = product.dtype if product else x.dtype
     scheme = str(call.scalars.get("quantization", "none"))
     bias = bool(call.scalars.get("bias"))
     yield _gemm(scheme, n, k, (x.dtype, weight.dtype, output), bias, call)

@@ -22,6 +22,8 @@ from kerneldefs.derive.equivalent import (
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     x, scheme = tensor_of(call, "x"), call.scalars.get("quantization")
     k = x.shape[-1]
+    if x.dtype in (FP8, U8):
+        return  # came quantized: the activation before it does both
     if scheme == "nvfp4" and k % 16 == 0:
         yield Equivalent(
             name=f"fp4_quantize_k{k}",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from kerneldefs.capture.observe import hooks, layers, ops
+from kerneldefs.capture.observe import hooks, layers, net, ops
 from kerneldefs.capture.observe.observer import MODULE_TREE, Observer
+from kerneldefs.capture.observe.seen import Seen
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.capture.recorder import Recorder
 from torch import nn
@@ -128,6 +129,32 @@ def test_the_net_finds_what_no_hook_claims(calls: list[KernelCall]) -> None:
     (absorbed,) = of(calls, ops.MATMUL)
     assert absorbed.scalars["operator"] == "aten::bmm"
     assert absorbed.tensors["weight"].shape == (2, 8, 5)
+
+
+def test_an_operator_that_writes_its_product_is_a_linear_layer() -> None:
+    @torch.library.custom_op("kerneldefs_test::gemm_into", mutates_args=["out"])
+    def gemm_into(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
+        out.copy_(x @ weight.T)
+
+    found: list[Seen] = []
+    weights, model = net.Weights(), nn.Linear(8, 4, bias=False)
+    weights.learn(model)
+    watching = net.OperatorNet(weights, lambda: False, lambda seen, out: found.append(seen))
+    with torch.no_grad(), watching:
+        gemm_into(torch.zeros(3, 8), model.weight, torch.zeros(3, 4))
+    assert [seen.op for seen in found] == [ops.LINEAR]
+
+
+def test_sizes_of_a_linear_layer_are_those_it_multiplies_by() -> None:
+    repeated = LinearBase(6, 8)  # a part of it is on every rank, which its own sizes do not say
+    repeated.output_size_per_partition = 24
+    (seen,) = layers.linear(Method(), {"layer": repeated, "x": torch.zeros(3, 8)}, {})
+    assert seen.tensors["weight"].shape == (6, 8)
+    packed = LinearBase(6, 4)
+    packed.weight = nn.Parameter(torch.zeros(6, 4, dtype=torch.uint8), requires_grad=False)
+    x = torch.zeros(3, 4, dtype=torch.uint8)  # eight FP4 numbers a row
+    (seen,) = layers.linear(Method(), {"layer": packed, "x": x}, {})
+    assert seen.tensors["weight"].shape == (6, 8)
 
 
 def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
