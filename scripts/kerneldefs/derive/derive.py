@@ -11,7 +11,7 @@ from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.candidates import Candidate, Quarantined, source_of
 from kerneldefs.definition.collisions import told_apart
 from kerneldefs.definition.draft import Draft, Quarantine
-from kerneldefs.definition.normalise import Gate, Normalised, merged, unite
+from kerneldefs.definition.normalise import Normalised, merged, unite
 from kerneldefs.derive.catalogue import Catalogue
 from kerneldefs.derive.define import define
 from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
@@ -44,7 +44,6 @@ def derive(
     options: Options,
     *,
     op_types: Collection[str] = (),
-    gate: Gate | None = None,
     source: Seen | None = None,
     predicted: RankSizes | None = None,
 ) -> Normalised:
@@ -62,7 +61,6 @@ def derive(
     found = told_apart(work.found, lambda item: item.candidate.definition, _Found.put)
     facts = _facts(found)
     candidates, collided = unite([item.candidate for item in found])
-    candidates, stopped = gate(candidates) if gate else (candidates, [])
     index: dict[str, Any] = {
         "config": config.id,
         "model": config.model,
@@ -88,7 +86,7 @@ def derive(
         "not_definitions": [],
         "read": sorted(work.ops),
     }
-    lost = merged([*work.lost, *collided, *stopped])
+    lost = merged([*work.lost, *collided])
     return Normalised(index, tuple(candidates), tuple(lost))
 
 

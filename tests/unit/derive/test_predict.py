@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from kerneldefs.derive.equivalent import VARIANTS, Options
+from kerneldefs.derive.predict import unquantized
 
 from .make import ROOT, predicted
 
@@ -94,6 +95,23 @@ def test_variants_are_marked_and_can_be_left_out() -> None:
     unfused = predicted("llama-3.1-8b", Options(("unfused",)))
     assert unfused["gemm_n1024_k4096"].variant == "unfused"
     assert not unfused["gemm_n4096_k4096"].variant  # o_proj has this shape, and runs
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        ("self_attn.qkv_proj", unquantized.ALL),  # whose checkpoints have q_proj, k_proj, v_proj
+        ("self_attn.o_proj", unquantized.NONE),
+        ("mlp.down_proj", unquantized.SOME),
+        ("mixer.in_proj", unquantized.ALL),
+    ],
+)
+def test_modules_that_keep_their_weights(layer: str, found: str) -> None:
+    table = {"ignore": ["lm_head", "model.layers.*.mixer"]}
+    named = [f"model.layers.{n}.self_attn.q_proj" for n in range(4)]
+    more = {"quantization": {"exclude_modules": [*named, "backbone.layers.2.mlp.down_proj"]}}
+    patterns = unquantized.left_out({"quantization_config": table}, more)
+    assert unquantized.share(patterns, layer, 4) == found
 
 
 def test_page_sizes_are_those_asked_for() -> None:

@@ -35,13 +35,14 @@ def grouped_attention(subject: Subject) -> Iterator[KernelCall]:
         width = gate * q + kv + v
         shards = (gate * q, kv, v)
         yield linear(subject, "self_attn.qkv_proj", width, hidden, shards=shards, bias=bias)
-        yield linear(subject, "self_attn.o_proj", hidden, kind.qo_heads * kind.v_head_dim)
+        heads = kind.qo_heads * kind.v_head_dim
+        yield linear(subject, "self_attn.o_proj", hidden, heads, bias=subject.kind == "gpt_oss")
         if subject.kind.startswith(_QK_NORMS):
             yield norms(subject, "self_attn.q_norm", kind.head_dim, fused=False)
         if subject.kind != "nemotron_h":  # whose attention layers know no positions
             rotary = int(kind.head_dim * _partial(subject))
-            heads = (kind.qo_heads, kind.kv_heads)
-            yield rope(subject, "self_attn.rotary_emb", *heads, kind.head_dim, rotary, neox=True)
+            count = (kind.qo_heads, kind.kv_heads)
+            yield rope(subject, "self_attn.rotary_emb", *count, kind.head_dim, rotary, neox=True)
         yield from attention(
             subject,
             "self_attn.attn",
@@ -93,15 +94,36 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
             {"operator": "aten::bmm", "weight_name": name},
             (contiguous((latent.heads, TOKENS, n), subject.dtype),),
         )
-    yield rope(subject, "self_attn.rotary_emb", latent.heads, 1, latent.kpe, latent.kpe, neox=False)
+    if not subject.data.get("mla_use_nope"):
+        sizes = (latent.heads, 1, latent.kpe, latent.kpe)
+        yield rope(subject, "self_attn.rotary_emb", *sizes, neox=False)
+    yield from _sparse_indexer(subject, latent.kpe)
     sparse = subject.sizes.indexer.top_k if subject.sizes.indexer else None
-    sizes = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
+    heads = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
+    scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse}
     modes = ((DECODE, False), (EXTEND, True))
-    scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse, "modes": modes}
-    yield from attention(subject, "self_attn.attn_mqa", **sizes, **scale)
-    if not sparse:
-        sizes = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
-        yield from attention(subject, "self_attn.attn_mha", **sizes, modes=((EXTEND, False),))
+    yield from attention(subject, "self_attn.attn_mqa", **heads, **scale, modes=modes)
+    # Sparse models too: a prompt that has no more tokens than are chosen needs no choice.
+    heads = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
+    yield from attention(subject, "self_attn.attn_mha", **heads, modes=((EXTEND, False),))
+
+
+def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
+    """The indexer of sparse attention, whole on every rank: two projections, rotation, choice."""
+    indexer, latent, hidden = subject.sizes.indexer, subject.sizes.latent, subject.sizes.hidden
+    if indexer is None or latent is None or not latent.q_lora_rank or not hidden:
+        return
+    width = indexer.heads * indexer.head_dim
+    yield linear(subject, "self_attn.indexer.wq_b", width, latent.q_lora_rank)
+    yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
+    sizes = (indexer.heads, 1, rotary, rotary)
+    yield rope(subject, "self_attn.indexer.rotary_emb", *sizes, neox=True)
+    yield call(
+        ops.INDEXER,
+        "self_attn.indexer",
+        {"x": contiguous((TOKENS, hidden), subject.dtype)},
+        {"num_heads": indexer.heads, "head_dim": indexer.head_dim, "topk": indexer.top_k},
+    )
 
 
 def dense(subject: Subject) -> Iterator[KernelCall]:
@@ -153,9 +175,12 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
     if moe is None or moe.top_k is None or moe.intermediate is None:
         return
     deepseek = data.get("topk_method") == "noaux_tc" or data.get("scoring_func") == "sigmoid"
+    deepseek = deepseek or data.get("moe_router_activation_func") == "sigmoid"
     deepseek = deepseek or subject.kind == "nemotron_h"
-    output = "float32" if deepseek else subject.dtype
-    yield linear(subject, "mlp.gate", moe.experts, moe.hidden, scheme="none", output=output)
+    output = "float32" if deepseek and subject.kind != "kimi_linear" else subject.dtype
+    biased = subject.kind == "gpt_oss"
+    sizes = (moe.experts, moe.hidden)
+    yield linear(subject, "mlp.gate", *sizes, scheme="none", output=output, bias=biased)
     naive = subject.kind.startswith(("qwen3_next", "qwen3_5"))
     routing = "ds" if deepseek else "renormalize_naive" if naive else "renormalize"
     if not deepseek and data.get("norm_topk_prob") is False:
@@ -195,7 +220,20 @@ def linear_attention(subject: Subject) -> Iterator[KernelCall]:
         return
     keys, values = rule.k_heads * rule.k_dim, rule.v_heads * rule.v_dim
     kimi = isinstance(subject.data.get("linear_attn_config"), dict)
-    if not kimi:
+    if kimi:  # q, k, v, update gates, and on every rank the narrow halves of two gates
+        width = 2 * keys + values + rule.v_heads + 2 * rule.k_dim
+        yield linear(subject, "self_attn.fused_qkvbfg_a_proj", width, hidden)
+        yield call(
+            ops.MATMUL,
+            "self_attn.fused_fg_b_proj",
+            {
+                "x": contiguous((2, TOKENS, rule.k_dim), subject.dtype),
+                "weight": contiguous((2, rule.k_dim, values), subject.dtype),
+            },
+            {"operator": "aten::bmm", "weight_name": "fused_fg_b_proj"},
+            (contiguous((2, TOKENS, values), subject.dtype),),
+        )
+    else:
         yield linear(subject, "linear_attn.in_proj_qkvz", 2 * keys + 2 * values, hidden)
         yield linear(subject, "linear_attn.in_proj_ba", 2 * rule.v_heads, hidden)
     yield linear(subject, "linear_attn.out_proj", hidden, values)

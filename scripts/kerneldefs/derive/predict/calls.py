@@ -9,6 +9,7 @@ from typing import Any
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.record import KernelCall, TensorFact
+from kerneldefs.derive.predict.unquantized import ALL, SOME, left_out, share
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import ModelConfig
 from kerneldefs.serving.ranksizes import RankSizes
@@ -26,11 +27,17 @@ class Subject:
     sizes: RankSizes
     config: ServingConfig
     dtype: str
+    plain: tuple[str, ...] = ()  # modules that keep their weights in a quantized model
 
     @staticmethod
     def of(model: ModelConfig, config: ServingConfig, sizes: RankSizes) -> Subject:
-        """Return the subject; without a dtype in config.json SGLang takes half precision."""
-        return Subject(model.language, sizes, config, model.dtype or "float16")
+        """Return the subject.
+
+        Without a dtype in config.json SGLang takes half precision, which MXFP4 is not served in.
+        """
+        default = "bfloat16" if config.quantization == "mxfp4" else "float16"
+        plain = left_out(model.data, model.quant_data)
+        return Subject(model.language, sizes, config, model.dtype or default, plain)
 
     @property
     def eps(self) -> float:
@@ -61,6 +68,14 @@ class Subject:
         return {"none": "none", "nvfp4": "nvfp4", "mxfp4": "mxfp4", "mxfp8": "mxfp8"}.get(
             said, f"other: {said}"
         )
+
+    def unquantized(self, layer: str) -> str:
+        """Return in how many of the model's layers a linear layer keeps its weight."""
+        pattern = str(self.data.get("hybrid_override_pattern") or "")
+        kinds = {"self_attn": "*", "mixer": "M"} if self.kind == "nemotron_h" else {}
+        kind = kinds.get(layer.partition(".")[0])
+        count = pattern.count(kind) if kind else int(self.data.get("num_hidden_layers") or 0)
+        return share(self.plain, layer, count)
 
 
 def call(
@@ -99,7 +114,8 @@ def linear(
     bias: bool = False,
 ) -> KernelCall:
     """A linear layer of n output and k input features; `output` is the product's dtype."""
-    scheme = subject.scheme if scheme is None else scheme
+    if scheme is None:
+        scheme = "none" if subject.unquantized(layer) == ALL else subject.scheme
     weight = "float8_e4m3fn" if scheme.startswith("fp8") else subject.dtype
     block = subject.block or (None, None)
     return call(
@@ -118,6 +134,19 @@ def linear(
         },
         (contiguous((TOKENS, n), output or subject.dtype),),
     )
+
+
+def in_other_layers(subject: Subject, quantized: KernelCall) -> Iterator[KernelCall]:
+    """Yield the call of a linear layer whose weight only some of the layers quantize."""
+    if quantized.op != ops.LINEAR or quantized.scalars["quantization"] == "none":
+        return
+    if subject.unquantized(quantized.layer) == SOME:
+        weight = dataclasses.replace(quantized.tensors["weight"], dtype=subject.dtype)
+        yield dataclasses.replace(
+            quantized,
+            tensors={**quantized.tensors, "weight": weight},
+            scalars={**quantized.scalars, "quantization": "none"},
+        )
 
 
 def norms(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.equivalent import Equivalent, Options, Underivable
 from kerneldefs.derive.predict.blocks import BLOCKS
-from kerneldefs.derive.predict.calls import Subject
+from kerneldefs.derive.predict.calls import Subject, in_other_layers
 from kerneldefs.derive.registry import families_of
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.expected import expected
@@ -32,7 +32,9 @@ def predicted_calls(model: ModelConfig, config: ServingConfig) -> Iterator[Kerne
     """Yield the calls that config.json predicts for one rank of a serving config."""
     subject = Subject.of(model, config, expected(model, config))
     for block in BLOCKS:
-        yield from block(subject)
+        for call in block(subject):
+            yield call
+            yield from in_other_layers(subject, call)
 
 
 def inventory(calls: Iterable[KernelCall], options: Options) -> list[Predicted]:
