@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kerneldefs.cli import run, waiting
+
+if TYPE_CHECKING:
+    from kerneldefs.capture.engine.backend import EngineOptions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +36,18 @@ def parser() -> argparse.ArgumentParser:
     )
     engine = arguments.add_argument_group("engine only")
     engine.add_argument(
-        "--load-format", default="dummy", help="dummy (default), or auto: the model's own weights"
+        "--load-format",
+        choices=["dummy", "auto"],
+        default="dummy",
+        help="dummy (default), or auto: the model's own weights",
+    )
+    engine.add_argument(
+        "--fetched",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="what fetch_for_gpus.py wrote; without it weights are beside the model's config.json",
     )
     engine.add_argument(
         "--limit", type=float, default=1800.0, help="seconds after which an engine is ended (1800)"
@@ -46,10 +61,25 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
+def _engine_options(options: argparse.Namespace) -> EngineOptions:
+    from kerneldefs.capture.engine.backend import EngineOptions
+    from kerneldefs.capture.engine.fetch import read_fetched
+
+    fetched = read_fetched(options.fetched)
+    weights = fetched.get("weights", options.model_config)
+    return EngineOptions(
+        weights if options.load_format == "auto" else None,
+        fetched.get("cubins"),
+        options.limit,
+        options.layers,
+        options.why,
+    )
+
+
 def main() -> int:
     """Capture, in this architecture's worker where the environment names an owner for one."""
     options = parser().parse_args()
-    from kerneldefs.capture.run import EngineOptions, capture_file
+    from kerneldefs.capture.run import capture_file
     from kerneldefs.capture.worker import run_in_worker
     from kerneldefs.serving.config import ServingConfig
 
@@ -60,8 +90,7 @@ def main() -> int:
             code = run_in_worker(config.arch, arguments)
             if code is not None:
                 return code
-        engine = EngineOptions(options.load_format, options.limit, options.layers, options.why)
-        return capture_file(*arguments, engine, options.rank)
+        return capture_file(*arguments, _engine_options(options), options.rank)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("one", type=Path, help="capture directory")
     arguments.add_argument("other", type=Path, help="capture directory of the same config")
     arguments.add_argument("--json", type=Path, help="write the comparison to this file, too")
+    arguments.add_argument(
+        "--report-only", action="store_true", help="exit with 0 also where they differ"
+    )
     return arguments
 
 
@@ -32,11 +35,11 @@ def main() -> int:
     if options.json:
         write_json(options.json, found.to_json())
     first, second = found.definitions
-    print(f"definitions: {first} and {second}, {found.same} the same")
-    print(f"kinds of calls: {found.calls[0]} and {found.calls[1]}, {found.same_calls} the same")
     for sentence in found.differences:
         print(f"differs: {sentence}")
-    return 0 if found.whole else 1
+    print(f"definitions: {first} and {second}, {found.same} the same; ", end="")
+    print(f"kinds of calls: {found.calls[0]} and {found.calls[1]}, {found.same_calls} the same")
+    return 0 if found.whole or options.report_only else 1
 
 
 if __name__ == "__main__":

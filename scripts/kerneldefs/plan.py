@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from kerneldefs.capture.choice import AUTO, ENGINE, SIMULATE, Choice, choose, gpus_here
+from kerneldefs.capture.choice import AUTO, ENGINE, SIMULATE, Choice, choose, gpus_here, other
+from kerneldefs.capture.engine.fetch import CUBIN_ARCHS
 from kerneldefs.capture.engine.gpus import Gpu
 from kerneldefs.capture.versions import find_interpreter, installed_versions, versions_of
 from kerneldefs.digests import staged_state
@@ -47,12 +48,18 @@ class Run:
     plans: dict[str, ModelPlan]
 
     gpus_here: tuple[Gpu, ...] = ()  # that an engine can use on this machine
+    swapped: bool = False  # whether each config is captured by the other backend than chosen
 
     def choice(self, model: str, cfg: str) -> Choice:
         """Return which backend captures a config, and why."""
         settings = self.settings
         types = dict(word.split("=", 1) for word in settings.gpu_types)
-        return choose(self.config(model, cfg), settings.backend, types, self.gpus_here)
+        choice = choose(self.config(model, cfg), settings.backend, types, self.gpus_here)
+        return other(choice) if self.swapped else choice
+
+    def others(self) -> Run:
+        """Return the run that captures each config by the other backend, to be compared."""
+        return dataclasses.replace(self, swapped=not self.swapped)
 
     def capture_options(self, model: str, cfg: str) -> list[str]:
         """Return capture.py's options for the backend of a config."""
@@ -60,7 +67,18 @@ class Run:
         options = ["--backend", choice.backend]
         if choice.backend == ENGINE:
             options += ["--load-format", self.settings.load_format, "--why", choice.why]
+            fetched = self.fetched(model, cfg)
+            options += ["--fetched", *fetched] if fetched else []
         return options
+
+    def fetched(self, model: str, cfg: str) -> list[str]:
+        """Return the files that say where what an engine may not fetch itself was fetched to."""
+        if self.choice(model, cfg).backend != ENGINE:
+            return []
+        results, real = self.settings.results, self.settings.load_format == "auto"
+        weights = [f"{results}/{model}/weights.json"] if real else []
+        cubins = self.config(model, cfg).arch in CUBIN_ARCHS
+        return weights + ([f"{results}/cache/cubins.json"] if cubins else [])
 
     def reasons(self, wildcards: Wildcards) -> list[str]:
         """Return `ID=TEXT`, why its backend captures it, of a model's configs: for its report.
@@ -93,9 +111,15 @@ class Run:
         name = self.config(model, cfg).hardware.lower().replace("-", "_")
         return (self.choice(model, cfg).gpu_model or name) if self.gpus(model, cfg) else ""
 
-    def other_backend(self, model: str, cfg: str) -> str:
-        """Return the backend that a config's capture is compared with."""
-        return SIMULATE if self.choice(model, cfg).backend == ENGINE else ENGINE
+    def comparable(self) -> list[str]:
+        """Return the comparison of every config that an engine can capture, on one node."""
+        configs = [(m, c) for m, plan in self.plans.items() for c in plan.configs if c.on_one_node]
+        return [f"{self.settings.results}/{m}/parity/{c.id}.json" for m, c in configs]
+
+    def incomparable(self) -> str:
+        """Return the other configs, in a sentence; "" without any."""
+        ids = [c.id for plan in self.plans.values() for c in plan.configs if not c.on_one_node]
+        return f"not compared, as they need several nodes: {', '.join(ids)}" if ids else ""
 
     def minutes(self, model: str, cfg: str) -> int:
         """Return how long a capture may take: an engine is ended after 30 minutes by itself."""

@@ -55,7 +55,7 @@ def test_only_captures_are_submitted_to_a_cluster() -> None:
     rules = re.findall(r"^rule (\w+):", "".join(path.read_text() for path in files), re.MULTILINE)
     common = (project / "rules/common.smk").read_text()
     local = re.findall(r"^    (\w+),$", common.partition("\nlocalrules:\n")[2], re.MULTILINE)
-    assert sorted(local) == sorted({*rules} - {"capture", "compare"})
+    assert sorted(local) == sorted({*rules} - {"capture", "capture_other"})
 
 
 def test_reserved_gpus_are_those_of_the_config(run: plan.Run) -> None:
@@ -131,5 +131,45 @@ def test_an_engine_capture_is_submitted_and_asks_for_its_gpus() -> None:
     assert run.gpus("llama-3.1-8b", config.id) == config.tp
     assert run.gpu_model("llama-3.1-8b", config.id) == "h200-nvl"
     assert run.capture_options("llama-3.1-8b", config.id) == [
-        *("--backend", "engine", "--load-format", "auto", "--why", "gpu_types has sm_90")
+        *("--backend", "engine", "--load-format", "auto", "--why", "gpu_types has sm_90"),
+        *("--fetched", "results/llama-3.1-8b/weights.json"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "load_format", "fetched"),
+    [
+        ("H200", "dummy", []),
+        ("H200", "auto", ["results/llama-3.1-8b/weights.json"]),
+        ("B200", "dummy", ["results/cache/cubins.json"]),
+        ("B200", "auto", ["results/llama-3.1-8b/weights.json", "results/cache/cubins.json"]),
+    ],
+)
+def test_what_an_engine_needs_is_fetched_before(
+    hardware: str, load_format: str, fetched: list[str]
+) -> None:
+    settings = {"hardware": hardware, "load_format": load_format}
+    run = plan.load(LLAMA | settings | {"backend": "engine"}, may_fetch=False)
+    config = run.plans["llama-3.1-8b"].configs[0]
+    assert run.fetched("llama-3.1-8b", config.id) == fetched
+    assert run.others().fetched("llama-3.1-8b", config.id) == []
+    simulated = plan.load(LLAMA | settings | {"backend": "simulate"}, may_fetch=False)
+    assert simulated.fetched("llama-3.1-8b", config.id) == []
+    assert simulated.others().fetched("llama-3.1-8b", config.id) == fetched
+
+
+def test_the_other_capture_asks_for_what_its_backend_needs(run: plan.Run) -> None:
+    config = run.plans["llama-3.1-8b"].configs[0]
+    other = run.others()
+    assert (run.gpus("llama-3.1-8b", config.id), other.gpus("llama-3.1-8b", config.id)) == (0, 1)
+    assert other.memory("llama-3.1-8b", config.id) > run.memory("llama-3.1-8b", config.id)
+    assert other.capture_options("llama-3.1-8b", config.id)[:2] == ["--backend", "engine"]
+    assert other.others() == run
+
+
+def test_what_no_node_can_serve_is_not_compared_and_said() -> None:
+    run = plan.load(LLAMA | {"tp_list": "8,16"}, may_fetch=False)
+    small = {c.id for c in run.plans["llama-3.1-8b"].configs if c.tp == 8}
+    assert {Path(path).stem for path in run.comparable()} == small
+    assert run.incomparable().startswith("not compared, as they need several nodes: ")
+    assert "tp16" in run.incomparable() and "tp8" not in run.incomparable()

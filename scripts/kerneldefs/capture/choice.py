@@ -33,7 +33,7 @@ def choose(
     `backend` is the setting, `gpu_types` GPU models by architecture that may be asked for, and
     `here` the GPUs that an engine can use on this machine.
     """
-    if config.tp > config.gpus_per_node:
+    if not config.on_one_node:
         return Choice(
             SIMULATE,
             f"tp {config.tp} is more than the {config.gpus_per_node} GPUs of a {config.hardware} "
@@ -52,6 +52,12 @@ def choose(
     if same >= config.tp:
         return Choice(ENGINE, f"{same} GPUs of {config.arch} are visible here")
     return Choice(SIMULATE, f"{same} of {config.tp} GPUs of {config.arch} can be used here")
+
+
+def other(choice: Choice) -> Choice:
+    """Return the other backend, which a capture by the chosen one is compared with."""
+    simulated = choice.backend == SIMULATE
+    return Choice(ENGINE if simulated else SIMULATE, "for comparison", choice.gpu_model)
 
 
 def gpus_here(other_python: bool = False) -> list[Gpu]:

@@ -49,6 +49,11 @@ class ServingConfig:
     sources: tuple[Source, ...]
     notes: tuple[str, ...]  # what was dropped, ignored or found to differ, a sentence each
 
+    @property
+    def on_one_node(self) -> bool:
+        """Whether one node of the hardware has a GPU for each rank."""
+        return self.tp <= self.gpus_per_node
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, stable in order."""
         return dataclasses.asdict(self)

@@ -79,7 +79,7 @@ def fetch(
     except KerneldefsError:
         raise
     except Exception as error:
-        raise _explained(error, repo_id, wanted) from None
+        raise explained(error, repo_id, wanted) from None
     if wanted != commit:
         write_text(folder / "refs" / quote(wanted, safe=""), commit + "\n")
     return read_model_config(folder / commit, repo_id, commit)
@@ -124,7 +124,7 @@ def _download(
     shutil.rmtree(target / ".cache", ignore_errors=True)  # the client's own bookkeeping
 
 
-def _explained(error: Exception, repo_id: str, revision: str) -> KerneldefsError:
+def explained(error: Exception, repo_id: str, revision: str) -> KerneldefsError:
     """Turn huggingface_hub's error into a sentence that says what to do."""
     from huggingface_hub import errors
 

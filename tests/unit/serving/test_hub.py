@@ -1,79 +1,19 @@
 """The hub's client is the real one; the hub is a small server that speaks its protocol."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.hub import cache_folder, cached, fetch
 
+from .hubserver import Hub, serving
 from .make import COMMIT
-
-
-class Hub(HTTPServer):
-    """`models` is {repository id: {file name: content}}; `asked` collects the paths requested."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.models: dict[str, dict[str, bytes]] = {}
-        self.gated: set[str] = set()
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        words = self.path.partition("?")[0].strip("/").split("/")
-        if words[:2] == ["api", "models"]:
-            self.info("/".join(words[2:4]), words[5] if len(words) > 5 else "main")
-        else:
-            self.file("/".join(words[:2]), "/".join(words[4:]))
-
-    do_HEAD = do_GET
-
-    def info(self, repo_id: str, revision: str) -> None:
-        if repo_id not in self.server.models:
-            self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif revision not in ("main", COMMIT, "12e5"):
-            self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        else:
-            files = [{"rfilename": name} for name in self.server.models[repo_id]]
-            self.answer(200, json.dumps({"id": repo_id, "sha": COMMIT, "siblings": files}).encode())
-
-    def file(self, repo_id: str, name: str) -> None:
-        if repo_id in self.server.gated:
-            self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
-        else:
-            headers = {"X-Repo-Commit": COMMIT, "ETag": '"0"'}
-            self.answer(200, self.server.models[repo_id][name], headers)
-
-    def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(code)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with serving() as server:
         server.models["o/m"] = {
             "config.json": b'{"auto_map": {"AutoConfig": "configuration_m.M"}}',
             "hf_quant_config.json": b"{}",
@@ -81,7 +21,6 @@ def hub() -> Iterator[Hub]:
             "model.safetensors": b"weights",
         }
         yield server
-        server.shutdown()
 
 
 def test_what_is_fetched_is_found_in_the_cache(tmp_path: Path, hub: Hub) -> None:

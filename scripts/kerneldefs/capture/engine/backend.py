@@ -13,6 +13,7 @@ from typing import Any
 
 import kerneldefs
 from kerneldefs.capture.engine import session
+from kerneldefs.capture.engine.weights import read_weights
 from kerneldefs.capture.layers import Cut, keep_leading, layer_count
 from kerneldefs.capture.record import CAPTURE_FILE
 from kerneldefs.errors import KerneldefsError
@@ -27,7 +28,8 @@ _CUT = "kerneldefs.capture.simulate.cut"
 class EngineOptions:
     """What only the engine is told."""
 
-    load_format: str = "dummy"  # or "auto": the model's own weights
+    weights: Path | None = None  # the folder of the model's own; None for dummy ones
+    cubins: Path | None = None  # the folder of FlashInfer's precompiled kernels
     limit: float = session.LIMIT  # seconds, kernel compilation included
     layers: int | None = None  # leading layers to serve; None for those that hold one of every kind
     why: str = "asked for"  # why the engine captures and not the simulation
@@ -41,10 +43,15 @@ def capture(
     Returns capture.json's data, with status "refused" where SGLang refuses the model. Any other
     failure is an error, and what was dumped before it is kept beside `out`.
     """
-    cut = _cut(config, model, options.layers)
+    weights = None if options.weights is None else read_weights(options.weights)
+    if weights is None:
+        cut = _cut(config, model, options.layers)
+    else:
+        cut = _whole(model, options.layers)
+        weights.link(model)
     try:
         found = session.capture(
-            config, model, folder, session.Options(options.load_format, options.limit)
+            config, model, folder, session.Options(weights, options.cubins, options.limit)
         )
     except session.Refused as refused:
         return {"status": "refused", "reason": str(refused), "layers": cut}
@@ -60,6 +67,17 @@ def capture(
 def partial_of(out: Path) -> Path:
     """Return where a failed capture of `out` leaves what it had dumped."""
     return out.with_name(out.name + PARTIAL)
+
+
+def _whole(model: Path, layers: int | None) -> dict[str, Any]:
+    """Keep every layer, as real weights need."""
+    if layers is not None:
+        raise KerneldefsError(
+            "--layers leaves layers out, which real weights cannot; leave out one of --layers and "
+            "--load-format auto"
+        )
+    count = layer_count(read_json(model / "config.json"))
+    return dataclasses.asdict(Cut(count, count))
 
 
 def _cut(config: ServingConfig, model: Path, layers: int | None) -> dict[str, Any]:

@@ -16,17 +16,25 @@ _PLUGIN = "kerneldefs"
 _SCRIPTS = Path(__file__).resolve().parents[3]
 
 
+def cache_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for what captures keep outside of results; machines may share it."""
+    base = environment.get(CACHE)
+    return Path(base) if base else Path.home() / ".cache" / "kerneldefs"
+
+
 def kernel_cache(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for compiled kernels: one for each machine and set of releases.
 
     A home directory may be shared by machines of different GPUs and compilers. FlashInfer, Triton
     and DeepGEMM lock what they build in it or rename it into place, so captures may share it.
     """
-    base = environment.get(CACHE)
-    home = Path(base) if base else Path.home() / ".cache" / "kerneldefs"
     versions = installed_versions()
     parts = [f"{name}-{versions[name]}" for name in ("flashinfer-python", "sglang", "torch")]
-    return home / platform.node() / "_".join(["py" + platform.python_version(), *parts])
+    return (
+        cache_home(environment)
+        / platform.node()
+        / "_".join(["py" + platform.python_version(), *parts])
+    )
 
 
 def write_plugin(folder: Path) -> None:
@@ -40,12 +48,13 @@ def write_plugin(folder: Path) -> None:
 
 
 def engine_environment(
-    folder: Path, plugin: Path, gpus: list[str], mark: str, offline: bool = True
+    folder: Path, plugin: Path, gpus: list[str], mark: str, cubins: Path | None = None
 ) -> dict[str, str]:
     """Return the environment of the engine's processes.
 
     `folder` is where ranks write, `plugin` the folder of `write_plugin`, `gpus` what
-    CUDA_VISIBLE_DEVICES is to hold. Nothing is downloaded unless `offline` is false.
+    CUDA_VISIBLE_DEVICES is to hold, `cubins` the folder of FlashInfer's precompiled kernels where
+    they were fetched. Nothing is downloaded.
     """
     cache = kernel_cache()
     environment = {
@@ -74,12 +83,14 @@ def engine_environment(
         # Multicast over NVLink needs a fabric that virtual machines and shared hosts may not have.
         "NCCL_NVLS_ENABLE": os.environ.get("NCCL_NVLS_ENABLE", "0"),
         "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
+        # No network. FlashInfer has a download that heeds no switch: it is led to an empty folder.
+        "FLASHINFER_CUBINS_REPOSITORY": str(cache / "none"),
+        "FLASHINFER_NO_DOWNLOAD": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "SGLANG_SKIP_CUBIN_DOWNLOAD": "1",  # of releases before 0.5.17
+        "TRANSFORMERS_OFFLINE": "1",
     }
-    if offline:
-        environment |= {
-            "FLASHINFER_NO_DOWNLOAD": "1",
-            "HF_HUB_OFFLINE": "1",
-            "SGLANG_SKIP_CUBIN_DOWNLOAD": "1",
-            "TRANSFORMERS_OFFLINE": "1",
-        }
+    if cubins is not None:
+        environment["FLASHINFER_CUBIN_DIR"] = str(cubins)
     return environment

@@ -23,6 +23,7 @@ class Kind:
 
 
 MEMORY = 0.5  # mem_fraction_static of the first try
+MEMORY_LEAST = 0.3  # and of the second
 
 _KINDS = (
     Kind(
@@ -37,7 +38,7 @@ _KINDS = (
         r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED",
         "the GPU has too little memory for the model's distinct layers; use a larger tp, a GPU "
         "with more memory, or backend=simulate",
-        {"mem_fraction_static": 0.3},
+        {"mem_fraction_static": MEMORY_LEAST},
     ),
     Kind(
         "no memory for the KV cache",
@@ -75,7 +76,7 @@ _KINDS = (
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|offline mode|Unable to download cubin"
         r"|FLASHINFER_NO_DOWNLOAD",
         "the engine wanted to download something and may not; docs/cluster.md says what has to be "
-        "there before: FlashInfer's cubins come with the package flashinfer-cubin",
+        "there before; scripts/fetch_for_gpus.py fetches FlashInfer's cubins and the weights",
     ),
     Kind(
         "killed",

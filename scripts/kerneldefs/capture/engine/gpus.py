@@ -17,8 +17,7 @@ from kerneldefs.errors import KerneldefsError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _WITHOUT = "`--backend simulate` (backend=simulate) captures without a GPU"
-# Of a GPU's memory: what SGLang is given at first, and what CUDA and the kernels take beside it.
-_NEEDED = 0.6
+_BESIDE = 0.1  # of a GPU's memory: what CUDA and the kernels take beside what SGLang is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +100,18 @@ def usable(gpus: Sequence[Gpu], count: int, arch: str) -> list[Gpu]:
     return same
 
 
-def check_memory(gpus: Sequence[Gpu]) -> None:
-    """Refuse GPUs that somebody else's process has filled, before anything is loaded."""
+def check_memory(gpus: Sequence[Gpu], fraction: float) -> None:
+    """Refuse GPUs that somebody else's process has filled, before anything is loaded.
+
+    `fraction` is what SGLang is given of a GPU's memory.
+    """
+    needed = fraction + _BESIDE
     for gpu in gpus:
-        if gpu.free < _NEEDED * gpu.total:
+        if gpu.free < needed * gpu.total:
             held = ", ".join(map(str, gpu.processes)) or "none that the driver shows"
             raise KerneldefsError(
                 f"GPU {gpu.token} has {gpu.free >> 30} of {gpu.total >> 30} GiB free and a capture "
-                f"starts with {_NEEDED:.0%}; processes on it: {held}; end them or wait"
+                f"starts with {needed:.0%}; processes on it: {held}; end them or wait"
             )
 
 

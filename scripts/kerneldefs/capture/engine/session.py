@@ -23,7 +23,7 @@ from typing import Any
 from kerneldefs.capture import ranks
 from kerneldefs.capture.engine import gpus
 from kerneldefs.capture.engine.environment import engine_environment, write_plugin
-from kerneldefs.capture.engine.failures import MEMORY, Kind, diagnose, refusal
+from kerneldefs.capture.engine.failures import MEMORY, MEMORY_LEAST, Kind, diagnose, refusal
 from kerneldefs.capture.engine.places import (
     DONE_FILE,
     FINISHED_FILE,
@@ -32,6 +32,7 @@ from kerneldefs.capture.engine.places import (
     rank_folder,
 )
 from kerneldefs.capture.engine.tree import Guard, Tree, guarded
+from kerneldefs.capture.engine.weights import Weights
 from kerneldefs.capture.server import server_arguments
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, write_json
@@ -44,9 +45,10 @@ LIMIT = 1800.0  # seconds: a cold kernel cache takes minutes
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to run an engine: what its weights are, for how long, and whether it may download."""
+    """How to run an engine: with which weights (None for dummy ones), and for how long."""
 
-    load_format: str = "dummy"
+    weights: Weights | None = None
+    cubins: Path | None = None  # the folder of FlashInfer's precompiled kernels
     limit: float = LIMIT
     command: tuple[str, ...] = tuple(_PROCESS)
 
@@ -70,14 +72,17 @@ def capture(
     _check_granted(config)
     same = gpus.usable(gpus.visible(), config.tp, config.arch)
     with gpus.reserved(same, config.tp, options.limit) as held:
-        gpus.check_memory(held)
+        least, fraction = MEMORY_LEAST, MEMORY
+        if options.weights is not None:
+            least, fraction = options.weights.memory(held[0].total, config.tp)
+        gpus.check_memory(held, fraction)
         arguments = server_arguments(config, model) | {
-            "load_format": options.load_format,
+            "load_format": "dummy" if options.weights is None else "auto",
             "disable_overlap_schedule": True,  # a step's sampling belongs to the step
             "disable_radix_cache": False,  # so that a request can extend a cached prefix
-            "mem_fraction_static": MEMORY,
+            "mem_fraction_static": fraction,
         }
-        found = _tried(config, arguments, out, held, options)
+        found = _tried(config, arguments, out, held, options, least)
     return found | {
         "arguments": {**arguments, **found["arguments"], "model_path": config.repo_id},
         "hardware": _hardware(held),
@@ -100,6 +105,7 @@ def _tried(
     out: Path,
     held: list[gpus.Gpu],
     options: Options,
+    least: float,
 ) -> dict[str, Any]:
     """Run the engine, and once more with other arguments where its failure says which."""
     deadline = time.monotonic() + options.limit
@@ -108,9 +114,12 @@ def _tried(
         kind, sentence = _run(config, arguments | changed, out, held, options, deadline)
         if kind is None:
             return _findings(config, out) | {"arguments": changed, "attempts": attempt}
-        if kind.retry is None or attempt == 2:
+        changed = dict(kind.retry or {})
+        if "mem_fraction_static" in changed:  # never less than the weights take
+            changed["mem_fraction_static"] = max(changed["mem_fraction_static"], least)
+        pointless = changed and changed.items() <= arguments.items()
+        if kind.retry is None or pointless or attempt == 2:
             raise Failed(f"{config.id}: {sentence}")
-        changed = kind.retry
         print(f"{config.id}: {sentence}; trying once more with {changed}", flush=True)
         _clear(out)
     raise AssertionError("unreachable")
@@ -130,7 +139,9 @@ def _run(
     with tempfile.TemporaryDirectory(prefix="kerneldefs-") as scratch:
         plugin = Path(scratch)
         write_plugin(plugin)
-        environment = engine_environment(out, plugin, [gpu.token for gpu in held], tree.mark)
+        environment = engine_environment(
+            out, plugin, [gpu.token for gpu in held], tree.mark, options.cubins
+        )
         with guarded(tree) as guard:
             with _ended_with_us(tree):
                 log, code = _watched([*options.command, str(out)], environment, deadline, guard)

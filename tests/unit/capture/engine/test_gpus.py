@@ -34,10 +34,14 @@ def test_too_few_gpus_of_the_architecture():
 
 
 def test_a_full_gpu_is_refused_with_who_holds_it():
-    gpus.check_memory([H100])
+    gpus.check_memory([H100], 0.5)
     full = dataclasses.replace(H100, free=20 << 30, processes=(4711,))
     with pytest.raises(KerneldefsError, match=r"20 of 80 GiB free .* processes on it: 4711"):
-        gpus.check_memory([full])
+        gpus.check_memory([full], 0.5)
+    busy = dataclasses.replace(H100, free=60 << 30)
+    gpus.check_memory([busy], 0.5)
+    with pytest.raises(KerneldefsError, match="and a capture starts with 90%"):
+        gpus.check_memory([busy], 0.8)
 
 
 def test_two_captures_never_hold_the_same_gpu(tmp_path, monkeypatch):

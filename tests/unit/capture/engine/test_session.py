@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import platform
 import sys
 import textwrap
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from kerneldefs.capture.engine import backend, gpus, session
 from kerneldefs.capture.engine.places import MARK
 from kerneldefs.capture.engine.tree import Tree
+from kerneldefs.capture.engine.weights import Weights
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.serving.config import ServingConfig
 
@@ -124,6 +127,76 @@ def test_out_of_memory_is_tried_once_more_with_less(here, tmp_path):
     """
     found = run(tmp_path, textwrap.dedent(body) + FINISHES)
     assert found["attempts"] == 2 and found["arguments"]["mem_fraction_static"] == 0.3
+
+
+def test_a_port_in_use_is_tried_once_more_as_it_was(here, tmp_path):
+    body = """
+        if not (folder.parent / "second").exists():
+            (folder.parent / "second").write_text("")
+            print("OSError: [Errno 98] Address already in use"); sys.exit(1)
+    """
+    found = run(tmp_path, textwrap.dedent(body) + FINISHES)
+    assert found["attempts"] == 2 and found["arguments"]["mem_fraction_static"] == 0.5
+
+
+def test_real_weights_decide_about_memory_and_are_loaded(here, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    body = textwrap.dedent("""
+        (folder.parent / "asked.json").write_text(json.dumps(request["arguments"]))
+        print("torch.OutOfMemoryError: CUDA out of memory"); sys.exit(1)
+    """)
+    heavy = dataclasses.replace(options(tmp_path, body), weights=Weights(tmp_path, (), 56 << 30))
+    with pytest.raises(session.Failed, match="GPU out of memory"):
+        session.capture(config(), tmp_path, out, heavy)
+    asked = json.loads((tmp_path / "asked.json").read_text())
+    assert asked["load_format"] == "auto"
+    assert asked["mem_fraction_static"] == 0.75  # of the second try: 70 % are weights
+    huge = dataclasses.replace(heavy, weights=Weights(tmp_path, (), 90 << 30))
+    with pytest.raises(KerneldefsError, match="the weights take 90 GiB"):
+        session.capture(config(), tmp_path, out, huge)
+
+
+NOT_STARTED = "raise SystemExit('the engine must not be started')"
+
+
+def test_a_full_gpu_is_refused_before_an_engine_starts(here, tmp_path, monkeypatch):
+    full = dataclasses.replace(GPU, free=10 << 30, processes=(4711,))
+    monkeypatch.setattr(gpus, "visible", lambda: [full])
+    with pytest.raises(KerneldefsError, match="processes on it: 4711"):
+        run(tmp_path, NOT_STARTED)
+
+
+@pytest.mark.parametrize(("granted", "fits"), [("1", False), ("2", True), ("4", True)])
+def test_fewer_gpus_than_tp_that_a_job_was_granted(
+    here, tmp_path, monkeypatch, granted: str, fits: bool
+):
+    monkeypatch.setenv(session.GRANTED, granted)
+    if fits:
+        assert run(tmp_path, FINISHES, tp=2)["ranks"] == [0, 1]
+    else:
+        with pytest.raises(KerneldefsError, match="needs 2 GPUs and the job was granted 1"):
+            run(tmp_path, NOT_STARTED, tp=2)
+
+
+def test_an_engine_sees_its_gpu_its_caches_and_no_network(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERNELDEFS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    saw = "(folder.parent / 'saw.json').write_text(json.dumps(dict(os.environ)))\n"
+    out = tmp_path / "out"
+    out.mkdir()
+    made = dataclasses.replace(options(tmp_path, saw + FINISHES), cubins=tmp_path / "cubins")
+    with gpus.reserved([GPU], 1, 0):  # another capture has the first one
+        session.capture(config(), tmp_path, out, made)
+    saw = json.loads((tmp_path / "saw.json").read_text())
+    assert saw["CUDA_VISIBLE_DEVICES"] == "1" and saw["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    switches = ("FLASHINFER_NO_DOWNLOAD", "HF_HUB_OFFLINE", "SGLANG_SKIP_CUBIN_DOWNLOAD")
+    assert {saw[name] for name in (*switches, "TRANSFORMERS_OFFLINE")} == {"1"}
+    assert saw["FLASHINFER_CUBIN_DIR"] == str(tmp_path / "cubins")
+    assert "://" not in saw["FLASHINFER_CUBINS_REPOSITORY"]
+    here_alone = str(tmp_path / "cache" / platform.node())
+    for name in ("FLASHINFER_WORKSPACE_BASE", "TRITON_CACHE_DIR", "TVM_FFI_CACHE_DIR"):
+        assert saw[name].startswith(here_alone) and "flashinfer-python-" in saw[name]
 
 
 def test_another_attention_backend_than_asked_for_is_an_error(here, tmp_path):
