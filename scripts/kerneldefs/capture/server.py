@@ -10,6 +10,8 @@ from typing import Any
 from kerneldefs.errors import KerneldefsError, nearest
 from kerneldefs.serving.config import ServingConfig
 
+_FIRST_NODE = "127.0.0.1:29500"  # which every capture is a rank of; nothing connects to it
+
 
 def server_arguments(config: ServingConfig, model: Path) -> dict[str, Any]:
     """Return SGLang's ServerArgs for a config; `model` is the directory that SGLang reads."""
@@ -31,13 +33,20 @@ def server_arguments(config: ServingConfig, model: Path) -> dict[str, Any]:
         "sampling_backend": "flashinfer",
         "log_level": "warning",
     }
-    optional = {
+    optional: dict[str, Any] = {
         "attention_backend": config.attention_backend,
         "moe_runner_backend": config.moe_runner_backend,
         "page_size": config.page_size,
     }
+    if nodes(config) > 1:
+        optional |= {"nnodes": nodes(config), "dist_init_addr": _FIRST_NODE}
     arguments.update({name: value for name, value in optional.items() if value is not None})
     return {**arguments, **config.arguments}
+
+
+def nodes(config: ServingConfig) -> int:
+    """Return how many nodes the ranks fill: what is fused with communication hangs on it."""
+    return -(-config.tp // config.gpus_per_node)
 
 
 def check_names(server_args: Any, arguments: dict[str, Any]) -> None:

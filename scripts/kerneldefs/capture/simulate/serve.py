@@ -28,7 +28,7 @@ def load(arguments: dict[str, Any], tp: int, rank: int = 0) -> Any:
     from sglang.benchmark import one_batch
     from sglang.srt.server_args import PortArgs, ServerArgs
 
-    sglang_patches.install(tp)
+    sglang_patches.install(tp, arguments.get("nnodes", 1))
     note = config_class.register(Path(arguments["model_path"]))
     if note:
         LEDGER.note(note)

@@ -33,7 +33,7 @@ def capture(config: ServingConfig, model: Path, out: Path, number: int = 0) -> d
     rank = out / f"rank{number}"
     (rank / DUMP_FOLDER).mkdir(parents=True)
     machine = pretence(config.arch)
-    machine.begin(config.tp, rank / DUMP_FOLDER)
+    machine.begin(min(config.tp, config.gpus_per_node), rank / DUMP_FOLDER)
     from kerneldefs.capture.simulate import serve
 
     arguments = server_arguments(config, model) | {

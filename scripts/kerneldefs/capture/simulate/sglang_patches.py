@@ -105,8 +105,8 @@ def _on_host(function: Any) -> Any:
     return call
 
 
-def install(tp: int) -> None:
-    """Replace communication between ranks: all of them are on one node with room for workspaces."""
+def install(tp: int, nodes: int = 1) -> None:
+    """Replace communication between ranks, which fill the nodes in order and have workspaces."""
     experts: Any = importlib.import_module("sglang.srt.eplb.expert_location")
     experts._compute_logical_to_all_physical_map = _on_host(
         experts._compute_logical_to_all_physical_map
@@ -116,6 +116,9 @@ def install(tp: int) -> None:
     quantization.type = _type
     nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
+    per_node = -(-tp // nodes)
     fusion: Any = importlib.import_module("sglang.srt.layers.flashinfer_comm_fusion")
     fusion._preflight_check_workspace_memory = lambda *a, **k: True
-    fusion.in_the_same_node_as = lambda group, source_rank=0: [True] * tp
+    fusion.in_the_same_node_as = lambda group, source_rank=0: [
+        rank // per_node == source_rank // per_node for rank in range(tp)
+    ]
