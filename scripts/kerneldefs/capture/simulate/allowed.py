@@ -21,6 +21,7 @@ _ATTENTION = "part of an attention that FlashInfer does not compute; its layer i
 _INDEXER = "part of the sparse attention's indexer, which is observed as a whole"
 _LOGITS = "changes logits in place; their shape is known"
 _BATCH = "lays out the batch on the GPU; the values that control flow reads are followed"
+_COPY = "copies the rows of a batch that ranks share; computes nothing"
 _SETTING = "asks about or configures the GPU; launches no kernel of the model"
 
 # Kind of work -> (names as regular expressions, sentence).
@@ -87,6 +88,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"merge_state\w*|_(combine|score)_kernel|\w*attention\w*|_fwd_kernel\w*", _ATTENTION),
         (r"(_act_quant|\w*indexer)\w*", _INDEXER),
         (r"softcap\w*", _LOGITS),
+        (r"memcpy_triton_kernel", _COPY),
         (r"_vocab_parallel_embedding_kernel", "looks up embeddings; none is defined"),
         (r"(_small_copy|compute_position|write_req_to_token|clamp)\w*", _BATCH),
     ),
@@ -110,6 +112,7 @@ _NOT_RUN_PATHS = (
         "the probe sends text alone",
     ),
     (r"\.indexer\.", _INDEXER),
+    (r"\.shared_expert_gate$", "a fused kernel multiplies with its weight"),
     (r"\.quant_method$", "how a layer multiplies: a module by name, called through its methods"),
 )
 NOT_RUN: dict[str, str] = {
