@@ -8,7 +8,6 @@ repairs and checks of captured definitions. Writes a folder like a candidates di
 from __future__ import annotations
 
 import argparse
-import functools
 from pathlib import Path
 
 from kerneldefs.cli import run
@@ -38,19 +37,12 @@ def parser() -> argparse.ArgumentParser:
         help="of paged variants; default: %(default)s",
     )
     arguments.add_argument("--op-types", default="", metavar="A,B", help="default: all")
-    arguments.add_argument(
-        "--execute", action="store_true", help="run the references; quarantine what fails"
-    )
-    arguments.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep what running them gave here"
-    )
     return arguments
 
 
 def main() -> int:
     """Derive; 0 also when nothing came of it, which the report then says."""
     options = parser().parse_args()
-    from kerneldefs.definition.execution.gate import through
     from kerneldefs.definition.normalise import write_candidates
     from kerneldefs.derive.catalogue import read_catalogue
     from kerneldefs.derive.derive import derive
@@ -67,14 +59,12 @@ def main() -> int:
         tuple(word for word in options.variants.split(",") if word not in ("", "none")),
         tuple(int(word) for word in options.page_sizes.split(",")),
     )
-    gate = functools.partial(through, cache=options.cache) if options.execute else None
     result = derive(
         config,
         seen.calls,
         read_catalogue(options.templates),
         wanted,
         op_types=[word for word in options.op_types.split(",") if word],
-        gate=gate,
         source=seen,
         predicted=expected(model, config),
     )

@@ -8,7 +8,6 @@ capture that SGLang refused gives an empty one that says so.
 from __future__ import annotations
 
 import argparse
-import functools
 from pathlib import Path
 
 from kerneldefs.cli import run
@@ -30,19 +29,12 @@ def parser() -> argparse.ArgumentParser:
         help="directory with the model's config.json, which const axes are held against",
     )
     arguments.add_argument("--out", type=Path, required=True, help="candidates directory to write")
-    arguments.add_argument(
-        "--execute", action="store_true", help="run the references; quarantine what fails"
-    )
-    arguments.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep what running them gave here"
-    )
     return arguments
 
 
 def main() -> int:
     """Normalise; 0 also when everything was quarantined, which the report then says."""
     options = parser().parse_args()
-    from kerneldefs.definition.execution.gate import through
     from kerneldefs.definition.normalise import normalise, write_candidates
     from kerneldefs.serving.config import ServingConfig
     from kerneldefs.serving.expected import expected
@@ -53,8 +45,7 @@ def main() -> int:
     if options.model_config:
         model = read_model_config(options.model_config, config.repo_id, config.revision)
         predicted = expected(model, config)
-    gate = functools.partial(through, cache=options.cache) if options.execute else None
-    result = normalise(config, options.capture, gate, predicted)
+    result = normalise(config, options.capture, predicted)
     write_candidates(result, options.out)
     status = result.index["capture"]["status"]
     print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +56,14 @@ class Normalised:
     quarantined: tuple[Quarantined, ...]
 
 
-# Tells the candidates to keep from those to put aside.
-Gate = Callable[[Sequence[Candidate]], tuple[list[Candidate], list[Quarantined]]]
-
-
 def normalise(
     config: ServingConfig,
     capture: Path,
-    gate: Gate | None = None,
     predicted: RankSizes | None = None,
 ) -> Normalised:
     """Return the candidates of a capture directory; a refused capture has none.
 
-    Const axes are held against `predicted`, what config.json says of a rank. Clean candidates go
-    through `gate`, if there is one, which may put some of them aside.
+    Const axes are held against `predicted`, what config.json says of a rank.
     """
     summary = read_json(capture / CAPTURE_FILE)
     status = summary.get("status") if isinstance(summary, dict) else None
@@ -95,8 +88,7 @@ def normalise(
             lost += rank.lost
             others += rank.others
     candidates, collided = unite(found)
-    candidates, stopped = gate(candidates) if gate else (candidates, [])
-    quarantined = merged([*lost, *collided, *stopped])
+    quarantined = merged([*lost, *collided])
     index = {
         "config": config.id,
         "model": config.model,

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kerneldefs.definition.candidates import Candidate, Quarantined
 from kerneldefs.definition.draft import Draft
 from kerneldefs.definition.execution.limits import Limits, Outcome
 from kerneldefs.definition.execution.runner import run_references
 from kerneldefs.errors import KerneldefsError
 
 VERIFIED, UNVERIFIED = "status:verified", "status:unverified"
-
-
-def through(
-    candidates: Sequence[Candidate], cache: Path | None = None, limits: Limits | None = None
-) -> tuple[list[Candidate], list[Quarantined]]:
-    """Run every candidate's reference; return those that passed, and the others with the reason.
-
-    One that agreed with an independent implementation is tagged verified.
-    """
-    kept, lost = [], []
-    outcomes = outcomes_of([candidate.definition for candidate in candidates], cache, limits)
-    for candidate, outcome in zip(candidates, outcomes, strict=True):
-        if outcome.passed:
-            definition = tagged(candidate.definition, outcome)
-            kept.append(dataclasses.replace(candidate, definition=definition))
-        else:
-            lost.append(Quarantined(candidate.name, *why(outcome), candidate.sources))
-    return kept, lost
 
 
 def outcomes_of(
