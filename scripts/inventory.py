@@ -3,6 +3,7 @@
     python scripts/inventory.py model=kimi-k2
     python scripts/inventory.py model=llama-3.1-8b tp_list=1,2 dataset=path/to/flashinfer-trace
     python scripts/inventory.py model=all --json
+    python scripts/inventory.py --runs results   # what finished runs staged, as a table
 
 KEY=VALUE words are those of `snakemake --config`; config/README.md explains them. A row a name:
 `existing` where the dataset has a definition of that name, `captured` where SGLang calls FlashInfer
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from kerneldefs.cli import run
 from kerneldefs.dataset.existing import Dataset
-from kerneldefs.dataset.inventory import as_markdown, as_text, model_inventory
+from kerneldefs.dataset.families import as_markdown, finished
+from kerneldefs.dataset.inventory import as_text, model_inventory
 from kerneldefs.serving.expand import plan_models
 from kerneldefs.serving.settings import CONFIG_FILE, Settings
 
@@ -35,9 +37,20 @@ def main() -> int:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON instead")
     how.add_argument(
-        "--table", action="store_true", help="print families by models in Markdown instead"
+        "--table", action="store_true", help="print op types by models in Markdown instead"
+    )
+    how.add_argument(
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        help="print the same table of what is staged below a results directory; no settings",
     )
     options = parser.parse_intermixed_args()
+    if options.runs:
+        if options.settings:
+            parser.error("--runs takes no settings")
+        print(as_markdown(finished(options.runs)), end="")
+        return 0
     settings = Settings.load(options.config, options.settings)
     dataset = Dataset(settings.dataset) if settings.dataset else None
     plans = plan_models(settings, may_fetch=False)

@@ -76,40 +76,6 @@ def is_captured(item: Predicted, config: ServingConfig) -> bool:
     return item.family in _ALWAYS
 
 
-_LETTERS = {EXISTING: "E", CAPTURED: "C", DERIVED: "D", FI_MISSING: "M"}
-
-
-def as_markdown(models: list[dict[str, Any]]) -> str:
-    """Return a table of families by models: how many definitions there are of each class.
-
-    `3C 2D+1` are three captured, two derived and one variant; the last row counts layers that no
-    definition is known for.
-    """
-    families = sorted({row["family"] for model in models for row in model["definitions"]})
-    header = ["family", *(model["model"] for model in models)]
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    for family in families:
-        cells = [_cell([r for r in m["definitions"] if r["family"] == family]) for m in models]
-        lines.append(f"| {' | '.join([family, *cells])} |")
-    totals = [str(len(model["definitions"])) for model in models]
-    lines.append(f"| {' | '.join(['all', *totals])} |")
-    gaps = [str(len(model["without"])) for model in models]
-    lines.append(f"| {' | '.join(['no definition', *gaps])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(rows: list[dict[str, Any]]) -> str:
-    parts = []
-    for kind, letter in _LETTERS.items():
-        plain = sum(row["class"] == kind and not row["variant"] for row in rows)
-        variants = sum(row["class"] == kind and bool(row["variant"]) for row in rows)
-        if plain or variants:
-            parts.append(
-                f"{plain or ''}{letter if plain else ''}{f'+{variants}' if variants else ''}"
-            )
-    return " ".join(parts)
-
-
 def as_text(found: dict[str, Any]) -> str:
     """Return one model's inventory for a person to read."""
     counts: dict[str, int] = {}
