@@ -72,9 +72,9 @@ def shards(layer: Any) -> str | None:
     if hasattr(layer, "num_kv_heads") and hasattr(layer, "head_size"):
         q, kv = layer.num_heads * layer.head_size, layer.num_kv_heads * layer.head_size
         return f"{q},{kv},{layer.num_kv_heads * getattr(layer, 'v_head_size', layer.head_size)}"
-    sizes = getattr(layer, "output_sizes", None)
-    if isinstance(sizes, (list, tuple)) and len(sizes) > 1:
-        return ",".join(str(int(n) // max(int(layer.tp_size), 1)) for n in sizes)
+    sizes = getattr(layer, "output_partition_sizes", None)
+    if hasattr(layer, "output_sizes") and sizes and len(sizes) > 1:
+        return ",".join(str(int(n)) for n in sizes)
     return None
 
 
