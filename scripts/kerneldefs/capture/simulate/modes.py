@@ -26,6 +26,8 @@ class PretendedDevice(TorchFunctionMode):  # type: ignore[misc]
     """Turns device arguments into the one pretended device, and pinned memory into plain memory."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not kwargs and getattr(func, "__name__", "") == "__get__":  # shape, dtype, ...
+            return func(*args)
         kwargs = dict(kwargs or {})
         if func is torch.device:
             return func(*args, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import resource
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from kerneldefs.capture.record import (
 from kerneldefs.capture.server import server_arguments
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.pretence import pretence
+from kerneldefs.capture.simulate.ran import in_doubt
 from kerneldefs.capture.simulate.survey import cut_model, when_built
 from kerneldefs.serving.config import ServingConfig
 
@@ -40,10 +42,13 @@ def capture(config: ServingConfig, model: Path, out: Path, number: int = 0) -> d
         "disable_radix_cache": True,  # the probe itself says what is cached
         "mem_fraction_static": 0.8,
     }
+    # What was imported stays; this process ends before what it makes is worth collecting.
+    gc.freeze()
+    gc.disable()
     cut, check = cut_model(model, lambda: serve.load(arguments, config.tp, number))
     with when_built(check):
         found = serve.run(arguments, config.tp, machine.recorder, number)
-    calls = machine.recorder.calls()
+    calls = in_doubt(machine.recorder.calls(), found["not_run"])
     apis = api_ledger(calls)
     found["warnings"] += [*unexplained(apis), *LEDGER.unexplained()]
     write_calls(rank / CALLS_FILE, calls)

@@ -18,8 +18,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
+from kerneldefs.capture.simulate import direct
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.value_shaped import VALUE_SHAPED, exact_shape, guess_shape
 from kerneldefs.capture.simulate.values import (
@@ -79,6 +80,10 @@ def _fakes(values: Iterable[Any]) -> list[Any]:
 
 class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
     """Carries out operators on pretended CUDA tensors; CPU tensors stay what they are."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled; hiding from the compiler costs as much as an operator
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -242,13 +247,16 @@ def _values(args: Any, kwargs: Any, read: Read) -> tuple[Any, Any] | None:
 
     def replace(value: Any) -> Any:
         nonlocal small
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(replace, value))
         if isinstance(value, FakeTensor):
             return read(value)
         if isinstance(value, torch.Tensor):
             small = small and _small(value)
         return value
 
-    new_args, new_kwargs = tree_map(replace, (args, kwargs))
+    new_args = replace(args)
+    new_kwargs = {name: replace(value) for name, value in kwargs.items()}
     if new_kwargs.get("device") is not None:
         new_kwargs["device"] = "cpu"
     return (new_args, new_kwargs) if small else None
@@ -261,11 +269,13 @@ def _run(func: Any, name: str, args: Any, kwargs: Any, read: Read | None) -> Any
         if values is None:
             return guess_shape(func, name, args, kwargs)
         return exact_shape(func, name, *values)
-    try:
-        with FAKE:
-            out = func(*args, **kwargs)
-    except (DynamicOutputShapeException, DataDependentOutputException, NotImplementedError):
-        return guess_shape(func, name, args, kwargs)
+    out = direct.run(func, args, kwargs)
+    if out is NotImplemented:
+        try:
+            with FAKE:
+                out = func(*args, **kwargs)
+        except (DynamicOutputShapeException, DataDependentOutputException, NotImplementedError):
+            return guess_shape(func, name, args, kwargs)
     fakes = _fakes((out,))
     for fake in fakes:
         fake.constant = None
