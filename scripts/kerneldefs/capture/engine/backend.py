@@ -43,6 +43,7 @@ def capture(
     Returns capture.json's data, with status "refused" where SGLang refuses the model. Any other
     failure is an error, and what was dumped before it is kept beside `out`.
     """
+    session.available(config)  # before the model is looked at, which takes a while
     weights = None if options.weights is None else read_weights(options.weights)
     if weights is None:
         cut = _cut(config, model, options.layers)

@@ -69,8 +69,7 @@ def capture(
     Raises Refused, or Failed with a sentence; then `out` holds what was seen before.
     """
     options = options or Options()
-    _check_granted(config)
-    same = gpus.usable(gpus.visible(), config.tp, config.arch)
+    same = available(config)
     with gpus.reserved(same, config.tp, options.limit) as held:
         least, fraction = MEMORY_LEAST, MEMORY
         if options.weights is not None:
@@ -87,6 +86,12 @@ def capture(
         "arguments": {**arguments, **found["arguments"], "model_path": config.repo_id},
         "hardware": _hardware(held),
     }
+
+
+def available(config: ServingConfig) -> list[gpus.Gpu]:
+    """Return the GPUs here that can serve a config; too few, granted or there, are an error."""
+    _check_granted(config)
+    return gpus.usable(gpus.visible(), config.tp, config.arch)
 
 
 def _check_granted(config: ServingConfig) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kerneldefs.capture.engine import session
 from kerneldefs.capture.engine.backend import EngineOptions, capture
 from kerneldefs.capture.engine.weights import INDEX, Weights, check_same_model, read_weights
 from kerneldefs.errors import KerneldefsError
@@ -104,7 +105,8 @@ def test_memory_leaves_room_or_is_refused(size: int, total: int, ranks: int):
         assert size / ranks / total < least <= best <= 0.88
 
 
-def test_layers_cannot_be_left_out_of_real_weights(tmp_path: Path):
+def test_layers_cannot_be_left_out_of_real_weights(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(session, "available", lambda config: [])
     chosen = EngineOptions(weights=write_weights(tmp_path), layers=2)
     with pytest.raises(KerneldefsError, match="--layers leaves layers out"):
         capture(config(), tmp_path, tmp_path / "folder", tmp_path / "out", chosen)
