@@ -42,8 +42,12 @@ def _scaled_mm(
 
 
 def _flash_attention(q: torch.Tensor, k: Any, v: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    """FA3 forward: output [.., heads, v dim], log-sum-exp [heads, tokens], two accumulators."""
-    out = torch.empty(*q.shape[:-1], v.shape[-1], dtype=q.dtype, device=q.device)
+    """FA3 forward: output [.., heads, v dim], log-sum-exp [heads, tokens], two accumulators.
+
+    The output of FP8 queries is bfloat16 (flash_api.cpp of FlashAttention 3).
+    """
+    dtype = torch.bfloat16 if q.dtype == torch.float8_e4m3fn else q.dtype
+    out = torch.empty(*q.shape[:-1], v.shape[-1], dtype=dtype, device=q.device)
     lse = torch.empty(q.shape[-2], q.shape[0], dtype=torch.float32, device=q.device)
     return out, lse, lse, lse
 
