@@ -1,10 +1,12 @@
 """What may be skipped, guessed or left out, and why that loses nothing.
 
-Tables of names and sentences; what stands in none of them becomes a warning of the capture.
+Tables of names and sentences; what stands in none of them is a warning of the capture, and puts in
+doubt the calls that may hang on it.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection
 
@@ -68,7 +70,8 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"\w*(kv_indices|kv_cache|kv_buffer|token_pool|page_table)\w*", _TABLES_KV),
         (r"(create|get|set|build)_\w*kv\w*|alloc_\w+|concat_and_cast_mha_k_kernel", _TABLES_KV),
         (r"\w*(_swa_|attn_metadata|expand_prefill)\w*", _TABLES_KV),
-        (r"\w*(moe_align|router|routing|topk)\w*", _ROUTING),
+        (r"\w*(moe_align|router|routing|topk|append_shared_experts)\w*", _ROUTING),
+        (r"\w*(bitmatrix|ragged_tensor_metadata)\w*", _ROUTING),
         (r"fused_moe_\w+|_moe_sum_reduce_kernel|\w*moe\w*", _EXPERTS),
         (r"\w*(matmul|gemm)\w*|_bmm_\w+", _GEMM),
         (r"\w*(quant|upcast|downcast)\w*", _QUANTIZE),
@@ -85,7 +88,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"\w*rope\w*", _ROPE),
         (r"_?fused_(gate_)?sigmoid_mul\w*", _ACTIVATION),
         (r"_flash_attn_\w+|_gqa_share_\w+|_decode_score_kernel", _ATTENTION),
-        (r"merge_state\w*|_(combine|score)_kernel|\w*attention\w*|_fwd_kernel\w*", _ATTENTION),
+        (r"merge_state\w*|_(combine|score)_kernel|\w*attention\w*|_fwd_\w*kernel\w*", _ATTENTION),
         (r"(_act_quant|\w*indexer)\w*", _INDEXER),
         (r"softcap\w*", _LOGITS),
         (r"memcpy_triton_kernel", _COPY),
@@ -119,7 +122,7 @@ NOT_RUN: dict[str, str] = {
     "ColumnParallelLinear": "a convolution or attention itself multiplies with its weight",
     "Compressor": "the attention backend multiplies with its weights",
     "DeepseekScalingRotaryEmbedding": "a fused kernel rotates with its table",
-    "DeepseekV4Model": "called through its forward(), which no hook sees",
+    "MiniMaxM2RMSNormTP": "a function of its module normalises queries and keys together",
     "MRotaryEmbedding": "a fused kernel rotates with its table",
     "RotaryEmbedding": "a fused kernel rotates with its table",
     "RadixAttention": "the attention backend is called in its place",
@@ -130,6 +133,7 @@ NOT_RUN: dict[str, str] = {
 }
 
 
+@functools.cache
 def why_skipped(kind: str, name: str) -> str | None:
     """Why skipping this piece of work loses nothing; None where no table knows it."""
     for pattern, sentence in _ALLOWED.get(kind, ()):

@@ -34,6 +34,10 @@ def _asking() -> str:
     return ""
 
 
+def _unexplained(kind: str, name: str) -> str:
+    return f"{kind} {name} was skipped, and nothing says what that loses"
+
+
 class Ledger:
     """Counts of skipped work by kind and name, and every value that had to be guessed."""
 
@@ -51,8 +55,12 @@ class Ledger:
     def skip(self, kind: str, name: str) -> None:
         """Count one piece of work that a GPU would have done."""
         self.skipped[kind][name] += 1
-        if kind == _BELOW_APIS and not self._inside:
+        if kind == _BELOW_APIS and self._inside:
+            return
+        if kind == _BELOW_APIS:
             self._bare.add(name)
+        if why_skipped(kind, name) is None:
+            self._step.add(f"after {_unexplained(kind, name)}")
 
     @contextlib.contextmanager
     def inside_api(self) -> Iterator[None]:
@@ -78,26 +86,24 @@ class Ledger:
         text = f"{what}, in {site}" if site else what
         self.guesses[text] += 1
         if site not in HARMLESS:
-            self._step.add(text)
+            self._step.add(f"after a guessed value: {text}")
 
     def end_loading(self) -> None:
-        """Keep the guesses of loading: the whole model may be built on them."""
+        """Keep the doubts of loading: the whole model may be built on them."""
         self._loading, self._step = self._step, set()
 
     def start_step(self) -> None:
-        """Forget the guesses of the last probe step: each step starts from known values."""
+        """Forget the doubts of the last probe step: each step starts from known values."""
         self._step.clear()
 
     def marks(self) -> tuple[str, ...]:
         """Return what puts calls of the current probe step in doubt."""
-        return tuple(
-            f"after a guessed value: {what}" for what in sorted(self._loading | self._step)
-        )
+        return tuple(sorted(self._loading | self._step))
 
     def unexplained(self) -> list[str]:
         """Return a line for every skipped piece of work that no table has a reason for."""
         return [
-            f"{kind} {name} was skipped, and nothing says what that loses"
+            _unexplained(kind, name)
             for kind, counts in self.skipped.items()
             for name in sorted(counts)
             if self._why(kind, name) is None

@@ -58,3 +58,24 @@ def test_a_guess_whose_answer_matters_to_no_call_puts_nothing_in_doubt(monkeypat
     assert ledger.marks() == ()
     assert ledger.to_json()["guesses"] == {f"a scale, in {site}": 1}
     assert ledger.to_json()["harmless"] == {site: "a warning"}
+
+
+def test_skipped_work_that_nothing_explains_puts_the_calls_after_it_in_doubt():
+    ledger = Ledger()
+    ledger.skip("triton kernel", "softcap_inplace_logits_kernel")
+    assert ledger.marks() == ()
+    ledger.skip("triton kernel", "never_heard_of")
+    assert ledger.marks() == (
+        "after triton kernel never_heard_of was skipped, and nothing says what that loses",
+    )
+    ledger.start_step()
+    assert ledger.marks() == ()
+
+
+def test_a_compiled_kernel_below_no_recorded_api_puts_calls_in_doubt():
+    ledger = Ledger()
+    with ledger.inside_api():
+        ledger.skip("flashinfer kernel", "norm_module.rmsnorm")
+    assert ledger.marks() == ()
+    ledger.skip("flashinfer kernel", "norm_module.rmsnorm")
+    assert len(ledger.marks()) == 1
