@@ -186,3 +186,26 @@ def test_mixture_of_experts(routing: str) -> None:
                 up, gate = (first[expert] @ x[t]).chunk(2)
                 expected += weight * (second[expert] @ (F.silu(gate) * up))
         torch.testing.assert_close(found[t], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_sparse_indexer_chooses_the_slots_of_the_largest_scores() -> None:
+    call = seen(ops.INDEXER, {}, num_heads=2, head_dim=8, topk=5)
+    definition = made(call, "dsa_topk_indexer_fp8_h2_d8_topk5_ps64")
+    assert not any(tag.startswith("fi_api:") for tag in definition["tags"])
+    keys, scales = torch.randn(3, 64, 8).to(torch.float8_e4m3fn), torch.rand(3, 64) + 0.5
+    pages = [keys.flatten(1).view(torch.int8), scales.view(torch.int8)]
+    cache = torch.cat(pages, dim=1).reshape(3, 64, 1, 12)
+    q, weights = torch.randn(2, 2, 8).to(torch.float8_e4m3fn), torch.rand(2, 2) + 0.5
+    table = torch.tensor([[2, 0], [1, 0]], dtype=torch.int32)
+    found = run(definition, q, cache, weights, torch.tensor([70, 3]), table)
+    places = [[(2, n) for n in range(64)] + [(0, n) for n in range(6)], [(1, n) for n in range(3)]]
+    for i in range(2):
+        scores = {}
+        for page, n in places[i]:
+            key = keys[page, n].float() * scales[page, n]
+            heads = [weights[i, h] * max(float(q[i, h].float() @ key), 0.0) for h in range(2)]
+            scores[page * 64 + n] = float(sum(heads))
+        best = sorted(scores, key=lambda slot: -scores[slot])[:5]
+        count = len(best)  # all of a short request, in any order where none scores
+        assert sorted(found[i, :count].tolist()) == sorted(best)
+        assert found[i, count:].tolist() == [-1] * (5 - count)

@@ -30,6 +30,7 @@ from kerneldefs.definition.execution.makers import (
     in_turn,
     kept_groups,
     key_lengths,
+    keys_then_scales,
     last_page,
     normal,
     offsets,
@@ -130,6 +131,7 @@ ROWS: tuple[Row, ...] = (
     Row("", r"top_k", "int", cycled(1, 40, 1 << 20)),
     Row("", r"token|draft|ids", "int", whole(0, 32)),
     # packed bytes
+    Row("dsa", r"k_index_cache", "byte", keys_then_scales),
     Row("", r"scale|_sf", "byte", byte_scale),
     Row("", r"", "byte", whole(-128, 128)),
     # probabilities and routing

@@ -273,3 +273,12 @@ def byte_scale(wanted: Wanted) -> Any:
     return spread(
         wanted, lambda shape: torch.randint(low, high, shape, generator=wanted.random).byte()
     )
+
+
+def keys_then_scales(wanted: Wanted) -> Any:
+    """Bytes of pages that hold FP8 keys, and behind them a float32 scale of each key."""
+    pages, size, heads, width = wanted.shape
+    keys = torch.randn(pages, size * heads * (width - 4), generator=wanted.random)
+    scales = torch.rand(pages, size * heads, generator=wanted.random) + 0.5
+    parts = [keys.to(torch.float8_e4m3fn).view(torch.int8), scales.view(torch.int8)]
+    return torch.cat(parts, dim=1)
