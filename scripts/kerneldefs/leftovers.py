@@ -17,8 +17,8 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import read_json, remove_abandoned
 
 # Folders of a model's results with a file or directory per config.
-PER_CONFIG = ("configs", "dumps", "candidates", "derived")
-_STAGES = ("expand", "capture", "normalise", "derive")
+PER_CONFIG = ("configs", "dumps", "candidates", "derived", "others", "parity")
+_STAGES = ("expand", "capture", "normalise", "derive", "others", "parity")
 _OF_JOBS = tuple(f"logs/{stage}" for stage in _STAGES)
 _OF_BENCHMARKS = tuple(f"benchmarks/{stage}" for stage in _STAGES)
 

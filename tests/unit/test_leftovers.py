@@ -13,6 +13,7 @@ from kerneldefs.leftovers import left_over, prune
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 FILES = (
     *("configs/{}.json", "dumps/{}/capture.json", "candidates/{}/index.json"),
+    *("others/{}/capture.json", "parity/{}.json", "logs/others/{}.log"),
     *("logs/capture/{}.log", "benchmarks/normalise/{}.tsv"),
 )
 
@@ -57,4 +58,4 @@ def test_command_says_what_it_removed(results: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "prune.py"), f"{results}=a,a.b,gone"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"removed {results}/dumps/gone-0.5\n" in done.stdout
-    assert done.stdout.endswith("6 files and folders removed\n")
+    assert done.stdout.endswith(f"{len(FILES) + 1} files and folders removed\n")

@@ -110,6 +110,9 @@ FAILS = [
     ("OSError: [Errno 98] Address already in use", "port in use"),
     ("RuntimeError: Found no NVIDIA driver on your system.", "driver"),
     ("ValueError: please pass --trust-remote-code", "trust_remote_code=true"),
+    ("RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", "KV cache"),
+    ("RuntimeError: Artifact not found: x. FLASHINFER_NO_DOWNLOAD is set", "missing download"),
+    ("Rank 0 scheduler died during initialization (exit code: -9)", "grant the job more memory"),
     ("KeyError: 'what'", "unknown"),
 ]
 
@@ -127,6 +130,15 @@ def test_out_of_memory_is_tried_once_more_with_less(here, tmp_path):
     """
     found = run(tmp_path, textwrap.dedent(body) + FINISHES)
     assert found["attempts"] == 2 and found["arguments"]["mem_fraction_static"] == 0.3
+
+
+def test_too_little_for_the_kv_cache_is_tried_once_more_with_more(here, tmp_path):
+    body = """
+        if request["arguments"]["mem_fraction_static"] == 0.5:
+            print("Not enough memory. Please try to increase --mem-fraction-static."); sys.exit(1)
+    """
+    found = run(tmp_path, textwrap.dedent(body) + FINISHES)
+    assert found["attempts"] == 2 and found["arguments"]["mem_fraction_static"] == 0.88
 
 
 def test_a_port_in_use_is_tried_once_more_as_it_was(here, tmp_path):
