@@ -88,6 +88,43 @@ def test_predicting_runs_nothing(empty: Project) -> None:
     assert empty.report("llama-3.1-8b")["ok"]
 
 
+# Settings -> what must be staged of them, by published sizes.
+NAMED = {
+    "model=llama-3.1-8b tp_list=1": {
+        *("gemm_n6144_k4096", "gemm_n4096_k4096", "gemm_n28672_k4096", "gemm_n4096_k14336"),
+        *(f"gqa_paged_{s}_h32_kv8_d128_ps{p}" for s in ("decode", "prefill") for p in (1, 64)),
+        *("gqa_ragged_h32_kv8_d128", "rmsnorm_h4096_eps1e-5", "fused_add_rmsnorm_h4096_eps1e-5"),
+        *(f"top_{how}_sampling_v128256" for how in ("k", "p", "k_top_p")),
+        *("rope_with_cos_sin_cache_neox_style_d128_rd128", "silu_and_mul_h28672"),
+    },
+    "model=deepseek-v3 tp_list=8 ep_list=8 hardware=H200": {
+        "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048",
+        "gemm_n256_k7168_bf16_bf16_fp32",
+        *(f"mla_paged_decode_h16_ckv512_kpe64_ps{p}" for p in (1, 64)),
+        *(f"mla_paged_prefill_causal_h16_ckv512_kpe64_ps{p}" for p in (1, 64)),
+        "mla_ragged_prefill_causal_h16_qk192_vo128",
+    },
+    "model=qwen3-next-80b-a3b tp_list=2,4 variants=page_size,sampling,mtp": {
+        f"gdn_{stage}_{heads}_d128"
+        for stage in ("decode", "prefill", "mtp")
+        for heads in ("qk8_v16", "qk4_v8")
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", NAMED)
+def test_the_definitions_that_a_model_is_known_for_are_staged(empty: Project, words: str) -> None:
+    empty.run(config=words)
+    (results,) = (path for path in (empty.folder / "results").iterdir() if path.name != "cache")
+    assert NAMED[words] <= set(empty.staged(results.name))
+    report = empty.report(results.name)
+    assert report["ok"] and not report["errors"]
+    manifest = json.loads((results / "manifest.json").read_text())
+    brief = {row["name"]: row for row in manifest["definitions"].values()}
+    assert all(brief[name]["execution"] for name in NAMED[words])  # its reference ran
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model", ["deepseek-v3", "llama-3.1-8b", "llama-3.1-70b", "qwen3-30b-a3b", "qwen3-next-80b-a3b"]

@@ -32,6 +32,9 @@ LLAMA = {
     "top_p_sampling_v128256",
     "top_k_top_p_sampling_v128256",
     "top_k_top_p_sampling_v128256_joint",  # what SGLang asks for
+    "top_k_renorm_probs_v128256",  # and of requests with min-p
+    "top_p_renorm_probs_v128256",
+    "min_p_sampling_v128256",
     "rope_with_cos_sin_cache_neox_style_d128_rd128",
     "silu_and_mul_h28672",
 }

@@ -7,123 +7,17 @@ from collections.abc import Iterator
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.record import KernelCall
+from kerneldefs.derive.predict.attention import grouped_attention, latent_attention
 from kerneldefs.derive.predict.calls import (
     DECODE,
     EXTEND,
     REQUESTS,
     TOKENS,
     Subject,
-    attention,
     call,
     linear,
     norms,
-    rope,
 )
-
-# Models whose heads are normalised before the rotary embedding.
-_QK_NORMS = ("qwen3", "gemma3", "gemma4", "glm4_moe", "olmo2", "hunyuan_v1", "minimax_m2")
-
-
-def grouped_attention(subject: Subject) -> Iterator[KernelCall]:
-    """Projections, norms, rotation and attention of grouped-query layers."""
-    data, hidden = subject.data, subject.sizes.hidden or 0
-    gate = 2 if subject.kind.startswith(("qwen3_next", "qwen3_5")) else 1  # gated output
-    bias = bool(data.get("attention_bias")) or subject.kind.startswith("qwen2")
-    for kind in subject.sizes.attention:
-        q, kv = kind.qo_heads * kind.head_dim, kind.kv_heads * kind.head_dim
-        v = kind.kv_heads * kind.v_head_dim
-        width = gate * q + kv + v
-        shards = (gate * q, kv, v)
-        yield linear(subject, "self_attn.qkv_proj", width, hidden, shards=shards, bias=bias)
-        heads = kind.qo_heads * kind.v_head_dim
-        yield linear(subject, "self_attn.o_proj", hidden, heads, bias=subject.kind == "gpt_oss")
-        if subject.kind.startswith(_QK_NORMS):
-            yield norms(subject, "self_attn.q_norm", kind.head_dim, fused=False)
-        if subject.kind != "nemotron_h":  # whose attention layers know no positions
-            rotary = int(kind.head_dim * _partial(subject))
-            count = (kind.qo_heads, kind.kv_heads)
-            yield rope(subject, "self_attn.rotary_emb", *count, kind.head_dim, rotary, neox=True)
-        yield from attention(
-            subject,
-            "self_attn.attn",
-            heads=kind.qo_heads,
-            kv=kind.kv_heads,
-            qk=kind.head_dim,
-            vo=kind.v_head_dim,
-            window_left=-1 if kind.window is None else kind.window - 1,
-            soft_cap=float(data.get("attn_logit_softcapping") or 0.0),
-            sinks=subject.kind == "gpt_oss",
-        )
-
-
-def _partial(subject: Subject) -> float:
-    parameters = subject.data.get("rope_parameters") or {}
-    value = subject.data.get("partial_rotary_factor")
-    if value is None and isinstance(parameters, dict):
-        value = parameters.get("partial_rotary_factor")
-    return float(value) if isinstance(value, (int, float)) else 1.0
-
-
-def latent_attention(subject: Subject) -> Iterator[KernelCall]:
-    """Multi-head latent attention: absorbed for decode, unabsorbed for prefill."""
-    latent, hidden = subject.sizes.latent, subject.sizes.hidden or 0
-    if latent is None:
-        return
-    cached = latent.ckv + latent.kpe
-    queries = latent.heads * latent.qk
-    if latent.q_lora_rank:
-        width = latent.q_lora_rank + cached
-        yield linear(subject, "self_attn.fused_qkv_a_proj_with_mqa", width, hidden)
-        yield linear(subject, "self_attn.q_b_proj", queries, latent.q_lora_rank)
-        yield norms(subject, "self_attn.q_a_layernorm", latent.q_lora_rank, fused=False)
-    else:
-        yield linear(subject, "self_attn.q_proj", queries, hidden)
-        yield linear(subject, "self_attn.kv_a_proj_with_mqa", cached, hidden)
-    yield norms(subject, "self_attn.kv_a_layernorm", latent.ckv, fused=False)
-    pairs = latent.heads * (latent.nope + latent.vo)
-    yield linear(subject, "self_attn.kv_b_proj", pairs, latent.ckv)
-    yield linear(subject, "self_attn.o_proj", hidden, latent.heads * latent.vo)
-    for name, n, k in (("w_kc", latent.ckv, latent.nope), ("w_vc", latent.vo, latent.ckv)):
-        yield call(
-            ops.MATMUL,
-            f"self_attn.{name}",
-            {
-                "x": contiguous((latent.heads, TOKENS, k), subject.dtype),
-                "weight": contiguous((latent.heads, k, n), subject.dtype),
-            },
-            {"operator": "aten::bmm", "weight_name": name},
-            (contiguous((latent.heads, TOKENS, n), subject.dtype),),
-        )
-    if not subject.data.get("mla_use_nope"):
-        sizes = (latent.heads, 1, latent.kpe, latent.kpe)
-        yield rope(subject, "self_attn.rotary_emb", *sizes, neox=False)
-    yield from _sparse_indexer(subject, latent.kpe)
-    sparse = subject.sizes.indexer.top_k if subject.sizes.indexer else None
-    heads = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
-    scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse}
-    modes = ((DECODE, False), (EXTEND, True))
-    yield from attention(subject, "self_attn.attn_mqa", **heads, **scale, modes=modes)
-    # Sparse models too: a prompt that has no more tokens than are chosen needs no choice.
-    heads = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
-    yield from attention(subject, "self_attn.attn_mha", **heads, modes=((EXTEND, False),))
-
-
-def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
-    """The indexer of sparse attention, whole on every rank: two projections, rotation, choice."""
-    indexer, latent, hidden = subject.sizes.indexer, subject.sizes.latent, subject.sizes.hidden
-    if indexer is None or latent is None or not latent.q_lora_rank or not hidden:
-        return
-    width = indexer.heads * indexer.head_dim
-    yield linear(subject, "self_attn.indexer.wq_b", width, latent.q_lora_rank)
-    yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
-    sizes = (indexer.heads, 1, rotary, rotary)
-    yield rope(subject, "self_attn.indexer.rotary_emb", *sizes, neox=True)
-    yield call(
-        ops.INDEXER,
-        "self_attn.indexer",
-        {"x": contiguous((TOKENS, hidden), subject.dtype)},
-        {"num_heads": indexer.heads, "head_dim": indexer.head_dim, "topk": indexer.top_k},
-    )
 
 
 def dense(subject: Subject) -> Iterator[KernelCall]:
@@ -284,9 +178,10 @@ def ends(subject: Subject) -> Iterator[KernelCall]:
     if sizes.hidden and sizes.vocab_per_rank:
         yield linear(subject, "lm_head", sizes.vocab_per_rank, sizes.hidden, scheme="none")
     if sizes.vocab:
-        flags = {"is_all_greedy": False}
         logits = {"logits": contiguous((REQUESTS, sizes.vocab), "float32")}
-        yield call(ops.SAMPLER, "sampler", logits, flags)
+        for min_p in (False, True):
+            flags = {"is_all_greedy": False, "need_min_p_sampling": min_p}
+            yield call(ops.SAMPLER, "sampler", logits, flags)
 
 
 BLOCKS = (
