@@ -255,3 +255,11 @@ def test_what_a_failed_engine_dumped_is_kept_and_never_complete(here, tmp_path, 
     assert (kept / "rank0" / "x").exists()
     assert json.loads((kept / "capture.json").read_text())["status"] == "partial"
     assert not psutil.Process().children(recursive=True)
+
+
+def test_too_few_gpus_are_said_before_the_model_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpus, "visible", lambda: [])
+    with pytest.raises(KerneldefsError, match=r"needs 1 GPU\(s\) of sm_90, and 0 are visible"):
+        backend.capture(
+            config(), tmp_path / "no model", tmp_path, tmp_path / "out", backend.EngineOptions()
+        )
