@@ -12,9 +12,12 @@ from kerneldefs.derive.catalogue import Catalogue, read_catalogue
 from kerneldefs.derive.derive import derive
 from kerneldefs.derive.equivalent import Options, fact
 from kerneldefs.errors import KerneldefsError
+from kerneldefs.serving.expected import expected
 
 from .calls import BF16, attention, experts, seen
 from .make import ROOT, config
+from .observed import FOLDER, load
+from .test_observed import FROM_TEMPLATES
 
 SIZES = {"num_experts": 16, "num_local_experts": 16, "hidden_size": 512, "intermediate_size": 256}
 ROUTINGS = ("default", "renormalize", "ds", "llama4", "renormalize_naive", "topk")
@@ -57,6 +60,17 @@ def test_every_format_has_the_name_that_its_family_expects(catalogue: Catalogue)
         start = f"scale_{routing}_routing_topk2"
         assert f"moe_fp8_block_{start}{groups}_e16_h512_i256" in names
         assert f"moe_fp4_block_{start}_e16_h512_i256_act3{groups}" in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", FROM_TEMPLATES)
+def test_quantized_layers_of_captures_become_definitions(catalogue: Catalogue, model: str) -> None:
+    observed = load(FOLDER / f"{model}.json")
+    sizes = expected(observed.model, observed.config)
+    result = derive(observed.config, observed.calls, catalogue, Options(), predicted=sizes)
+    assert FROM_TEMPLATES[model] <= {candidate.name for candidate in result.candidates}
+    causes = {item.cause for item in result.quarantined}
+    assert causes <= {"moe-activation"}  # MiniMax-M3's clamp
 
 
 @pytest.mark.slow

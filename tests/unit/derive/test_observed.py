@@ -1,0 +1,73 @@
+"""What captures of real configs observed, against what config.json predicts of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kerneldefs.derive.derive import derive
+from kerneldefs.derive.equivalent import Options
+from kerneldefs.derive.predict.inventory import inventory, predicted_calls
+from kerneldefs.serving.expected import expected
+
+from .calls import EMPTY
+from .observed import FOLDER, load
+
+FILES = sorted(FOLDER.glob("*.json"))
+# Model -> names that only config.json's formulas have, and why no capture shows them.
+UNSEEN = {
+    # sm_100 prefills a cached prefix unabsorbed; it multiplies, activates and quantizes in one
+    # kernel in the shared expert
+    "deepseek-v3.1-nvfp4": {
+        "fp4_quantize_k256",
+        "gemm_fp4_N512_K7168",
+        "mla_paged_prefill_causal_h16_ckv512_kpe64_ps1",
+        "mla_paged_prefill_causal_h16_ckv512_kpe64_ps64",
+        "silu_and_mul_h512",
+    },
+}
+# Model -> what its captures must lead to, by published sizes; our templates make it of them.
+KNOWN = {
+    "deepseek-v3.2": {
+        "dsa_sparse_attention_h16_ckv512_kpe64_topk2048_ps64",
+        "dsa_topk_indexer_fp8_h64_d128_topk2048_ps64",
+        "gemm_n256_k7168_bf16_bf16_fp32",
+    },
+    "kimi-linear-48b-a3b-instruct": {"kda_decode_qk8_v8_d128", "kda_prefill_qk8_v8_d128"},
+    "gpt-oss-120b": {"gemm_n128_k2880_bias", "append_paged_kv_cache_kv8_d64_ps1"},
+}
+# And what FlashInfer's templates make of them.
+FROM_TEMPLATES = {
+    "deepseek-v3.1-nvfp4": {
+        "gemm_fp4_N4608_K7168",
+        "gemm_fp4_N7168_K256",  # whose input comes packed
+        "fp4_quantize_k7168",
+        "moe_fp4_block_scale_ds_routing_topk8_e32_h7168_i2048_act3_ng8_kg4",
+    },
+    "minimax-m3-nvfp4": {"gemm_mxfp8_N1280_K6144", "mxfp8_quantize_k6144"},
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_is_observed_is_what_is_predicted(path: Path) -> None:
+    observed = load(path)
+    told = predicted_calls(observed.model, observed.config)
+    seen, predicted = (
+        {row.name for row in inventory(calls, Options()) if not row.reason}
+        for calls in (observed.calls, told)
+    )
+    known = KNOWN.get(path.stem, set()) | FROM_TEMPLATES.get(path.stem, set())
+    assert known and known <= seen
+    if observed.config.quantization != "modelopt_mixed":  # whose formats differ layer by layer
+        assert predicted - seen == UNSEEN.get(path.stem, set())
+        assert seen <= predicted
+
+
+@pytest.mark.parametrize("model", KNOWN)
+def test_observed_calls_become_definitions(model: str) -> None:
+    observed = load(FOLDER / f"{model}.json")
+    sizes = expected(observed.model, observed.config)
+    result = derive(observed.config, observed.calls, EMPTY, Options(), predicted=sizes)
+    assert KNOWN[model] <= {candidate.name for candidate in result.candidates}
+    lost = {item.cause for item in result.quarantined} - {"no-template"}
+    assert lost <= {"attention-sinks", "moe-activation", "norm-kind"}
