@@ -8,6 +8,7 @@ import pytest
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.draft import Quarantine
+from kerneldefs.definition.normalise import unite
 from kerneldefs.derive.define import define
 from kerneldefs.derive.derive import derive
 from kerneldefs.derive.equivalent import VARIANTS, Options, fact
@@ -103,3 +104,15 @@ def test_what_one_family_cannot_make_another_still_does() -> None:
     rows = derive(config("llama-3.1-8b"), [attention("decode", sinks=True)], EMPTY, Options())
     assert "append_paged_kv_cache_kv2_d8_ps1" in {c.name for c in rows.candidates}
     assert [item.cause for item in rows.quarantined] == ["attention-sinks"]
+
+
+def test_a_kernel_that_two_apis_reach_is_one_definition_with_both_tags() -> None:
+    call = linear()
+    ((_, equivalent),) = equivalents(call, Options())
+    other = dataclasses.replace(equivalent, api="flashinfer.gemm.another")
+    serving = config("llama-3.1-8b")
+    both = [define(e, call, EMPTY, serving) for e in (equivalent, other)]
+    (candidate,), lost = unite(both)
+    apis = {tag for tag in candidate.definition["tags"] if tag.startswith("fi_api:")}
+    assert apis == {"fi_api:flashinfer.gemm.mm_bf16", "fi_api:flashinfer.gemm.another"}
+    assert lost == []
