@@ -118,10 +118,10 @@ def test_killed_snakemake(hanging: Project) -> None:
     process.communicate(timeout=SECONDS)
     whole(hanging)
     assert hanging.staged() == staged
+    assert "captures that failed in an interrupted run: 1" in hanging.run("-n", "--nolock").output
     locked = hanging.run(ok=False)
     assert "--unlock" in locked.output
     (hanging.folder / "FAIL").write_text("")
-    assert "captures that failed in an interrupted run: 1" in hanging.run("-n", "--nolock").output
     hanging.run("--unlock")
     assert hanging.run().jobs["capture"] == 1
     assert hidden(hanging) == []
@@ -231,18 +231,44 @@ def test_read_only_results(hanging: Project, small_disk: Path) -> None:
     ]
 
 
+def set_clock(folder: Path, hours: float) -> None:
+    """Date a folder as a machine does whose clock is ahead, or behind, by so much."""
+    when = time.time() + hours * 3600
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (when, when))
+
+
+@pytest.mark.parametrize(("folder", "normalised"), [("dumps", 0), ("candidates", 12)])
+def test_clock_that_was_behind(quick: Project, folder: str, normalised: int) -> None:
+    """By its date older than what it was made from: at most the cheap jobs are done again."""
+    staged = quick.staged()
+    set_clock(quick.path(folder), -3)
+    jobs = quick.run().jobs
+    assert (jobs.get("capture", 0), jobs.get("normalise", 0)) == (0, normalised)
+    assert quick.staged() == staged
+    assert "Nothing to be done" in quick.run().output
+
+
+def test_capture_that_appears_late_is_waited_for(quick: Project) -> None:
+    """As a network file system shows what another machine wrote, seconds after the job's end."""
+    late = "import os, sys\nif os.fork():\n    sys.exit()\nimport time\ntime.sleep(3)\n"
+    quick.edit("scripts/capture.py", "import argparse", f"{late}import argparse")
+    shutil.rmtree(quick.path(f"dumps/{CONFIG}"))
+    capture = str(quick.path(f"dumps/{CONFIG}").relative_to(quick.folder))
+    quick.run(capture, "--latency-wait", "60")
+    assert (quick.folder / capture / "capture.json").exists()
+    assert "Nothing to be done" in quick.run(capture).output
+
+
 def test_clock_that_was_wrong(quick: Project) -> None:
     """A capture from a machine whose clock is a day ahead: Snakemake says so, nothing is lost."""
     staged = quick.staged()
-    when = time.time() + 86_400
     folder = quick.path(f"dumps/{CONFIG}")
-    for path in (folder, *folder.rglob("*")):
-        os.utime(path, (when, when))
+    set_clock(folder, 24)
     result = quick.run(ok=False)
     assert "clock skew" in result.output
     assert "capture" not in result.jobs
     assert quick.staged() == staged
-    for path in (folder, *folder.rglob("*")):
-        os.utime(path)
+    set_clock(folder, 0)
     assert "capture" not in quick.run().jobs
     assert quick.staged() == staged
