@@ -1,6 +1,7 @@
 """Every command of the documents is run as it stands there, in a finished project.
 
 A block whose first line says `# needs ...` is left out: a network, a GPU, Slurm, other releases.
+A block of text after one is what it says: each line of it is looked for in the output, in order.
 The examples of config/README.md are planned only: each would be a run of its own.
 """
 
@@ -17,18 +18,31 @@ import pytest
 
 from .conftest import ROOT, Project
 
-DOCUMENTS = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")),
+)
 MARK = re.compile(r"# needs (a network|a GPU|GPUs|Slurm|a cluster|another environment)\b")
 SETTINGS = "config/README.md"
 # What an example there names and no machine has.
 ELSEWHERE = ("/models/", "/envs/", "Qwen/", "--profile slurm", "12e5")
 FENCE = re.compile(r"^( *)```bash\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+# A block of text, with no other block between it and its command.
+SAID = re.compile(r"\A(?:(?!```).)*?^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(name: str) -> list[str]:
-    """Return the blocks of commands of a document that nothing but this machine is needed for."""
-    found = [match[2] for match in FENCE.finditer((ROOT / name).read_text())]
-    return [block for block in found if not MARK.match(block.strip())]
+def blocks(name: str) -> list[tuple[str, list[str]]]:
+    """Return the commands that need nothing but this machine, a block at a time.
+
+    With each stands what the document says that it prints.
+    """
+    text = (ROOT / name).read_text()
+    found = []
+    for match in FENCE.finditer(text):
+        said = SAID.match(text[match.end() :])
+        found.append((match[2], said[1].splitlines() if said else []))
+    return [pair for pair in found if not MARK.match(pair[0].strip())]
 
 
 def test_commands_are_found_and_marked() -> None:
@@ -46,8 +60,8 @@ def examples() -> list[str]:
     return [line for line in lines if not any(word in line for word in ELSEWHERE)]
 
 
-def run(project: Project, command: str) -> None:
-    """Run a shell command in a project, as with its environment active."""
+def run(project: Project, command: str) -> str:
+    """Run a shell command in a project, as with its environment active; return its output."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
@@ -59,6 +73,20 @@ def run(project: Project, command: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def without_counts(line: str) -> str:
+    """Leave out how many definitions there are, which changes with every release."""
+    return re.sub(r"\b\d+(?= added| unchanged| pull requests|$)", "N", line.rstrip())
+
+
+def assert_said(output: str, lines: list[str]) -> None:
+    """Check that the lines that a document shows were printed, in this order."""
+    printed = [without_counts(line) for line in output.splitlines()]
+    for line in (without_counts(line) for line in lines if line != "..."):
+        assert line in printed, f"{line}\nis not in the rest of\n{output}"
+        printed = printed[printed.index(line) + 1 :]
 
 
 def test_examples_of_settings_can_be_planned(empty: Project) -> None:
@@ -73,5 +101,5 @@ def test_commands_work(quick: Project, name: str) -> None:
     dataset = quick.folder.parent / "flashinfer-trace"
     shutil.copytree(quick.path("definitions/rmsnorm"), dataset / "definitions/rmsnorm")
     subprocess.run(["git", "init", "--quiet", str(dataset)], check=True)
-    for block in blocks(name):
-        run(quick, block)
+    for block, said in blocks(name):
+        assert_said(run(quick, block), said)
