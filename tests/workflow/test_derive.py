@@ -57,6 +57,8 @@ def test_derived_definitions_are_staged_and_marked(real: Project) -> None:
     paged = staged["mla_paged_decode_h8_ckv512_kpe64_ps64"]
     assert {"origin:derived", "variant:page_size"} <= set(paged["tags"])
     assert "kv_last_page_len" in paged["inputs"]
+    ragged = staged["mla_ragged_prefill_causal_h8_qk192_vo128"]  # by another API on sm_100
+    assert sum(tag.startswith("fi_api:") for tag in ragged["tags"]) == 2
     captured = staged["mla_paged_decode_h8_ckv512_kpe64_ps1"]  # derived too, in other configs
     assert not any(tag.startswith(("origin:", "variant:")) for tag in captured["tags"])
     classes = {brief["name"]: brief["class"] for brief in manifest["definitions"].values()}

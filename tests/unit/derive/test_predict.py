@@ -100,6 +100,17 @@ def test_variants_are_marked_and_can_be_left_out() -> None:
     assert not unfused["gemm_n4096_k4096"].variant  # o_proj has this shape, and runs
 
 
+def test_experts_in_other_formats_are_a_variant() -> None:
+    rows = predicted("deepseek-v3", Options(("quantization",)), tp=8, ep=8)
+    experts = {name: row.variant for name, row in rows.items() if row.family == "moe"}
+    sizes = "topk8_ng8_kg4_e32_h7168_i2048"
+    assert experts == {
+        f"moe_fp8_block_scale_ds_routing_{sizes}": "",
+        f"moe_bf16_ds_routing_{sizes}": "quantization",
+        "moe_fp4_block_scale_ds_routing_topk8_e32_h7168_i2048_act3_ng8_kg4": "quantization",
+    }
+
+
 @pytest.mark.parametrize(
     ("layer", "found"),
     [

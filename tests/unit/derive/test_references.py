@@ -209,3 +209,28 @@ def test_sparse_indexer_chooses_the_slots_of_the_largest_scores() -> None:
         count = len(best)  # all of a short request, in any order where none scores
         assert sorted(found[i, :count].tolist()) == sorted(best)
         assert found[i, count:].tolist() == [-1] * (5 - count)
+
+
+def test_sparse_attention_reads_the_chosen_slots_alone() -> None:
+    sparse = {"num_kv_heads": 1, "head_dim_qk": 12, "head_dim_vo": 8, "sparse_topk": 5}
+    definition = made(attention("decode", **sparse), "dsa_sparse_attention_h4_ckv8_kpe4_topk5_ps64")
+    q, cache = torch.randn(2, 4, 12), torch.randn(3, 64, 12)
+    chosen = torch.tensor([[130, 2, 64, 7, 191], [5, 66, -1, -1, -1]], dtype=torch.int32)
+    parts = (q[..., :8], q[..., 8:], cache[..., :8], cache[..., 8:])
+    output, lse = run(definition, *parts, chosen, 0.5)
+    for i, slots in enumerate(([130, 2, 64, 7, 191], [5, 66])):
+        rows = torch.stack([cache[slot // 64, slot % 64] for slot in slots])[None, None]
+        expected = F.scaled_dot_product_attention(q[i][None, :, None], rows, rows, scale=0.5)
+        torch.testing.assert_close(output[i], expected[0, :, 0, :8])
+        logits = q[i] @ rows[0, 0].T * 0.5
+        torch.testing.assert_close(lse[i], logits.logsumexp(-1) / math.log(2))
+
+
+def test_a_router_multiplies_into_single_precision() -> None:
+    shapes = {"x": fact(BF16, 16, 64), "weight": fact(BF16, 48, 64)}
+    call = seen(ops.LINEAR, shapes, (fact("float32", 16, 48),), quantization="none", bias=False)
+    definition = made(call, "gemm_n48_k64_bf16_bf16_fp32")
+    a, b = torch.randn(4, 64).bfloat16(), torch.randn(48, 64).bfloat16()
+    found = run(definition, a, b)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, F.linear(a.float(), b.float()))
