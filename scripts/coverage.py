@@ -43,10 +43,18 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="trials at a time")
     parser.add_argument("--archs", default="sm_90,sm_100", metavar="A,B", help="architectures")
+    parser.add_argument(
+        "--further",
+        default="sm_80,sm_103,sm_120",
+        metavar="A,B",
+        help="architectures for a sample of the models and what the cookbook serves there",
+    )
     parser.add_argument("--keep", action="store_true", help="keep older captures that ended well")
     parser.add_argument("--table-only", action="store_true", help="try nothing, write the table")
     options, settings = parse(parser, DEFAULTS)
-    trials = find_trials(settings, options.archs.split(","))
+    trials = find_trials(
+        settings, options.archs.split(","), filter(None, options.further.split(","))
+    )
     total = len(trials.trials)
     if not options.table_only:
         stamps = (digest([code_digest("capture"), installed_versions()]), code_digest("normalise"))

@@ -34,7 +34,7 @@ def outcomes(release: str, words: list[str], folder: Path) -> dict[str, dict]:
     """Try models at TP 1 on two architectures; return outcomes by model and serving config."""
     installed = metadata.version("sglang") == release
     python = Path(sys.executable) if installed else interpreter(release)
-    command = [str(python), "scripts/coverage.py", *words, "tp_list=1", "ep_list=1"]
+    command = [str(python), "scripts/coverage.py", *words, "tp_list=1", "ep_list=1", "--further="]
     command += [f"results={folder}/trials", "--out", str(folder / "coverage.md")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,8 +1,9 @@
 """Which models a capture works for: what is tried, and what each trial came to.
 
 Every model is tried at TP 1 without further arguments, and a cookbook's models as the cookbook
-serves them as well. A trial is a capture and its normalising, by the same commands as in a run, and
-is kept in a folder of its own, {results}/{org}--{name}/{arch}-{served}-{backend}/.
+serves them as well. On further architectures that is a sample of the models. A trial is a capture
+and its normalising, by the same commands as in a run, and is kept in a folder of its own,
+{results}/{org}--{name}/{arch}-{served}-{backend}/.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ SIBLINGS_FILE = ROOT / "config" / "siblings.yaml"
 OUTCOME_FILE = "outcome.json"
 # Parts of a config that say who asked for it, and nothing of what is called.
 _NAMES = ("id", "model", "hardware", "sources", "notes")
+# One model of each kind of attention, of experts and of quantization, for further architectures.
+SAMPLE = (
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-30B-A3B-FP8",
+    "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "deepseek-ai/DeepSeek-V3",
+    "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "nvidia/Qwen3-235B-A22B-NVFP4",
+    "openai/gpt-oss-20b",
+)
 _SECONDS = 900  # for one command; a capture takes seconds, and minutes on a crowded machine
 
 
@@ -54,7 +65,7 @@ class Trial:
         """Return how the model is served, whatever the hardware and backend: "tp8-ep4-fp8"."""
         config = self.config
         backend = f"-{(config.attention_backend or AUTO_BACKEND).lower()}"
-        return config.id.removeprefix(f"{config.hardware.lower()}-").replace(backend, "", 1)
+        return config.id.partition("-")[2].replace(backend, "", 1)  # after the hardware
 
     def folder(self, results: Path) -> Path:
         """Return where the trial is kept: one place for all who would capture the same."""
@@ -88,18 +99,23 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Trials:
-    """What is to be tried, and why a model is not: by repository id."""
+    """What is to be tried, and why a model is not: by repository id.
+
+    `further` are the architectures on which only a sample is tried.
+    """
 
     trials: tuple[Trial, ...]
     without: dict[str, str]
+    further: frozenset[str] = frozenset()
 
 
-def find_trials(settings: Settings, archs: Iterable[str]) -> Trials:
+def find_trials(settings: Settings, archs: Iterable[str], further: Iterable[str] = ()) -> Trials:
     """Plan the trials of the models that the settings name, on some architectures.
 
-    With `model` "all" the models of the config sources are tried beside the cookbook's.
+    With `model` "all" the models of the config sources are tried beside the cookbook's. On
+    `further` architectures it is the cookbook's own serving configs, and of the rest `SAMPLE`.
     """
-    wanted = set(archs)
+    wanted, more = set(archs), set(further) - set(archs)
     trials: list[Trial] = []
     without: dict[str, str] = {}
     siblings: dict[str, str | None] = {}
@@ -112,10 +128,12 @@ def find_trials(settings: Settings, archs: Iterable[str]) -> Trials:
     sources = open_sources(settings.config_sources) if settings.model == ("all",) else ()
     for repo_id in dict.fromkeys([*siblings, *(r for s in sources for r in s.repo_ids())]):
         sibling = siblings.get(repo_id)
-        plan = plan_alone(sibling or repo_id, _one_each(wanted, settings))
+        here = wanted | (more if repo_id in SAMPLE else set())
+        plan = plan_alone(sibling or repo_id, _one_each(here, settings))
         trials += _trials(plan, repo_id, sibling, in_cookbook=False)
-    found = [trial for trial in trials if trial.config.arch in wanted]
-    return Trials(tuple(sorted(found, key=lambda t: (t.repo_id, t.config.id))), without)
+    found = [trial for trial in trials if trial.config.arch in wanted | more]
+    found.sort(key=lambda trial: (trial.repo_id, trial.config.id))
+    return Trials(tuple(found), without, frozenset(more))
 
 
 def _one_each(archs: set[str], settings: Settings) -> Settings:

@@ -17,28 +17,28 @@ _NOT_TRIED = "not tried"
 class _Row:
     """One line: a model served in one way, on every architecture, with and without `FORCED`."""
 
-    in_cookbook: bool
     repo_id: str
     served: str  # the config's id without hardware and backend, e.g. "tp8-ep4-fp8"
     sibling: str
 
 
-Cells = dict[tuple[str, bool], tuple[Trial, Outcome | None]]
+Pair = tuple[Trial, Outcome | None]
+Column = tuple[str, bool]  # architecture, and whether `FORCED`
 
 
 def as_markdown(trials: Trials, outcomes: Mapping[int, Outcome], command: str) -> str:
     """Return the document. `outcomes` are by a trial's place; a missing one was not tried yet."""
     pairs = [(trial, outcomes.get(place)) for place, trial in enumerate(trials.trials)]
     reasons = _Reasons(outcome for _, outcome in pairs)
-    rows: dict[_Row, Cells] = {}
-    for trial, outcome in pairs:
-        place = (trial.config.arch, trial.config.attention_backend == FORCED)
-        rows.setdefault(_row(trial), {})[place] = (trial, outcome)
-    columns = sorted({place for cells in rows.values() for place in cells}, key=_column_order)
+    more = [pair for pair in pairs if pair[0].config.arch in trials.further]
+    main = [pair for pair in pairs if pair[0].config.arch not in trials.further]
+    alone = [pair for pair in main if not pair[0].in_cookbook]
+    served = [pair for pair in main if pair[0].in_cookbook]
     sections = [
         _head(pairs, command),
-        _table("At TP 1, without further arguments", False, rows, columns, reasons),
-        _table("As the cookbook serves them", True, rows, columns, reasons),
+        _table("At TP 1, without further arguments", alone, reasons),
+        _table("As the cookbook serves them", served, reasons),
+        _table("On further architectures: a sample, and what the cookbook serves", more, reasons),
         "\n".join(["## Reasons", "", *reasons.lines()]),
         _without(trials.without),
         _op_types(pairs),
@@ -46,12 +46,8 @@ def as_markdown(trials: Trials, outcomes: Mapping[int, Outcome], command: str) -
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _column_order(place: tuple[str, bool]) -> tuple[int, bool]:
+def _column_order(place: Column) -> tuple[int, bool]:
     return int(place[0].removeprefix("sm_")), not place[1]
-
-
-def _row(trial: Trial) -> _Row:
-    return _Row(trial.in_cookbook, trial.repo_id, trial.served, trial.sibling or "")
 
 
 class _Reasons:
@@ -104,7 +100,7 @@ whose config.json was read and captured: published with the same figures, and ne
 other's name."""
 
 
-def _head(pairs: Sequence[tuple[Trial, Outcome | None]], command: str) -> str:
+def _head(pairs: Sequence[Pair], command: str) -> str:
     tried = [outcome for _, outcome in pairs if outcome is not None]
     statuses = [outcome.status for outcome in tried]
     captured = [trial.repo_id for trial, o in pairs if o is not None and o.status == "captured"]
@@ -130,27 +126,27 @@ def _releases(tried: Iterable[Outcome]) -> list[str]:
     return sorted(found)
 
 
-def _table(
-    title: str,
-    in_cookbook: bool,
-    rows: Mapping[_Row, Cells],
-    columns: Sequence[tuple[str, bool]],
-    reasons: _Reasons,
-) -> str:
-    wanted = sorted(row for row in rows if row.in_cookbook == in_cookbook)
-    if not wanted:
+def _table(title: str, pairs: Iterable[Pair], reasons: _Reasons) -> str:
+    rows: dict[_Row, dict[Column, Pair]] = {}
+    for pair in pairs:
+        trial = pair[0]
+        row = _Row(trial.repo_id, trial.served, trial.sibling or "")
+        column = (trial.config.arch, trial.config.attention_backend == FORCED)
+        rows.setdefault(row, {})[column] = pair
+    if not rows:
         return ""
+    columns = sorted({place for cells in rows.values() for place in cells}, key=_column_order)
     names = [f"{arch} {FORCED if forced else 'own'}" for arch, forced in columns]
     lines = [f"## {title}", "", f"| model | served as | {' | '.join(names)} |"]
     lines.append("| --- | --- |" + " --- |" * len(columns))
-    for row in wanted:
+    for row in sorted(rows):
         model = f"{row.repo_id} as {row.sibling}" if row.sibling else row.repo_id
         cells = [_cell(rows[row].get(column), reasons) for column in columns]
         lines.append(f"| {model} | {row.served} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: tuple[Trial, Outcome | None] | None, reasons: _Reasons) -> str:
+def _cell(found: Pair | None, reasons: _Reasons) -> str:
     if found is None:
         return ""
     outcome = found[1]
@@ -171,7 +167,7 @@ def _without(without: Mapping[str, str]) -> str:
     )
 
 
-def _op_types(pairs: Iterable[tuple[Trial, Outcome | None]]) -> str:
+def _op_types(pairs: Iterable[Pair]) -> str:
     """How many models have definitions of each op_type, by architecture."""
     models: dict[str, dict[str, set[str]]] = {}
     for trial, outcome in pairs:

@@ -107,6 +107,31 @@ def test_a_model_may_be_served_on_none_of_the_architectures(settings: Settings) 
     assert not any(trial.in_cookbook for trial in found.trials if trial.sibling)
 
 
+def test_on_further_architectures_a_sample_is_tried_and_what_the_cookbook_serves(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "SAMPLE", ("o/other",))
+    found = find_trials(settings, ["sm_90"], ["sm_80", "sm_90", "sm_120"])
+    assert found.further == {"sm_80", "sm_120"}
+    assert {row for row in rows(found.trials) if row[1] in found.further} == {
+        ("o/other", "sm_80", "tp1-bf16", False, None),
+        ("o/other", "sm_120", "tp1-bf16", False, None),
+        ("o/chat", "sm_80", "tp8-bf16", True, "o/base"),
+    }
+    tables = as_markdown(found, {}, "the command").split("\n## ")
+    ((_, _, names, _, *lines),) = (
+        table.strip().split("\n") for table in tables if table.startswith("On further")
+    )
+    assert names == (
+        "| model | served as | sm_80 flashinfer | sm_80 own | sm_120 flashinfer | sm_120 own |"
+    )
+    none = "not tried"
+    assert lines == [
+        f"| o/chat as o/base | tp8-bf16 | {none} | {none} |  |  |",
+        f"| o/other | tp1-bf16 | {none} | {none} | {none} | {none} |",
+    ]
+
+
 def test_one_model_is_tried_alone(settings: Settings) -> None:
     found = find_trials(dataclasses.replace(settings, model=("base",)), ARCHS)
     assert {trial.repo_id for trial in found.trials} == {"o/base"}
