@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerneldefs.capture.record import KernelCall
-from kerneldefs.derive.equivalent import I32, PAGES, REQUESTS, Underivable, fact
+from kerneldefs.derive.equivalent import BF16, F32, I32, PAGES, REQUESTS, Underivable, fact, planned
 
 OFFSETS = "Where each request's {} start; the last entry is their number."
 PAGED_AXES = {
@@ -20,6 +20,9 @@ PAGED_INPUTS = {
     "kv_last_page_len": (("batch_size",), "Tokens on the last page of each request."),
     "sm_scale": (None, "Factor of the logits."),
 }
+QO_INDPTR = (("len_indptr",), OFFSETS.format("queries"))
+DECODE_CONSTRAINTS = ("len_indptr == batch_size + 1", "num_kv_indices == kv_indptr[-1].item()")
+PREFILL_CONSTRAINTS = ("total_q == qo_indptr[-1].item()", *DECODE_CONSTRAINTS)
 
 
 def is_grouped(call: KernelCall) -> bool:
@@ -34,6 +37,25 @@ def require_plain(call: KernelCall) -> None:
         raise Underivable("attention-sinks", f"{call.layer}: attention with sinks")
     if kind not in (None, "decoder"):
         raise Underivable("attention-kind", f"{call.layer}: {kind} attention")
+
+
+def query_dtype(call: KernelCall) -> str:
+    """Return the dtype of queries; bfloat16 where a fused kernel kept them to itself."""
+    queries = call.tensors.get("q")
+    return queries.dtype if queries else BF16
+
+
+def outputs(rows: tuple[str, ...], dim: str) -> dict[str, Any]:
+    """Return the outputs of a template: attention by rows of heads, and its log-sum-exp."""
+    return {
+        "output": ((*rows, dim), None, "Attention output."),
+        "lse": (rows, F32, "Base-2 log-sum-exp of the logits."),
+    }
+
+
+def planned_offsets(*names: str) -> dict[str, Any]:
+    """Return offsets of requests as plan() is given them."""
+    return {name: planned(fact(I32, REQUESTS + 1)) for name in names}
 
 
 def paged_tensors(requests: int = REQUESTS) -> dict[str, Any]:

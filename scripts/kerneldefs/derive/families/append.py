@@ -12,8 +12,8 @@ from typing import Any
 from kerneldefs.capture.observe.ops import ATTENTION, KV_APPEND
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.templates.state import APPEND
+from kerneldefs.derive.attention import query_dtype
 from kerneldefs.derive.equivalent import (
-    BF16,
     I32,
     PAGE_SIZE,
     PAGES,
@@ -32,8 +32,7 @@ def _of_attention(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     said = call.scalars
     if call.scalars.get("attention") not in (None, "decoder"):
         return
-    q = call.tensors.get("q")
-    dtype = q.dtype if q else BF16
+    dtype = query_dtype(call)
     if said["head_dim_qk"] == said["head_dim_vo"]:
         sizes = options.page_sizes if PAGE_SIZE in options.variants else ()
         for size in dict.fromkeys((1, *sizes)):

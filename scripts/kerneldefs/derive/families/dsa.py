@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from kerneldefs.capture.observe.ops import ATTENTION, INDEXER
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
+from kerneldefs.derive.attention import outputs
 from kerneldefs.derive.equivalent import (
     F32,
     FP8,
@@ -52,10 +53,7 @@ DSA = OwnTemplate(
         "sparse_indices": (("num_tokens", "topk"), "Slots of a token's keys; -1 for none."),
         "sm_scale": (None, "Factor of the logits."),
     },
-    outputs={
-        "output": ((*_QUERIES, "head_dim_ckv"), None, "Attention output."),
-        "lse": (_QUERIES, F32, "Base-2 log-sum-exp of the logits."),
-    },
+    outputs=outputs(_QUERIES, "head_dim_ckv"),
     constraints=(),
     reference="dsa_sparse_attention",
 )

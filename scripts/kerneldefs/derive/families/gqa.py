@@ -15,11 +15,16 @@ from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
 from kerneldefs.definition.variants import number
 from kerneldefs.derive.attention import (
-    OFFSETS,
+    DECODE_CONSTRAINTS,
     PAGED_AXES,
     PAGED_INPUTS,
+    PREFILL_CONSTRAINTS,
+    QO_INDPTR,
     is_grouped,
+    outputs,
     paged_tensors,
+    planned_offsets,
+    query_dtype,
     require_plain,
 )
 from kerneldefs.derive.equivalent import (
@@ -59,11 +64,8 @@ DECODE_PAGES = OwnTemplate(
         "v_cache": (_CACHE, "Values."),
         **PAGED_INPUTS,
     },
-    outputs={
-        "output": (_QUERIES, None, "Attention output."),
-        "lse": (_QUERIES[:2], F32, "Base-2 log-sum-exp of the logits."),
-    },
-    constraints=("len_indptr == batch_size + 1", "num_kv_indices == kv_indptr[-1].item()"),
+    outputs=outputs(_QUERIES[:2], "head_dim"),
+    constraints=DECODE_CONSTRAINTS,
     reference="gqa_paged_decode_pages",
 )
 _PREFILL_QUERIES = ("total_q", "num_qo_heads", "head_dim")
@@ -84,14 +86,11 @@ PREFILL_PAGES = dataclasses.replace(
         "q": (_PREFILL_QUERIES, "Queries."),
         "k_cache": (_CACHE, "Keys."),
         "v_cache": (_CACHE, "Values."),
-        "qo_indptr": (("len_indptr",), OFFSETS.format("queries")),
+        "qo_indptr": QO_INDPTR,
         **PAGED_INPUTS,
     },
-    outputs={
-        "output": (_PREFILL_QUERIES, None, "Attention output."),
-        "lse": (_PREFILL_QUERIES[:2], F32, "Base-2 log-sum-exp of the logits."),
-    },
-    constraints=("total_q == qo_indptr[-1].item()", *DECODE_PAGES.constraints),
+    outputs=outputs(_PREFILL_QUERIES[:2], "head_dim"),
+    constraints=PREFILL_CONSTRAINTS,
     reference="gqa_paged_prefill_pages",
 )
 
@@ -130,7 +129,6 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         return
     require_plain(call)
     said = call.scalars
-    tensor = call.tensors.get("q")
     heads = Heads(
         said["num_qo_heads"],
         said["num_kv_heads"],
@@ -138,7 +136,7 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         said["window_left"],
         said["soft_cap"],
         said["scale"],
-        tensor.dtype if tensor else "bfloat16",
+        query_dtype(call),
     )
     sizes = options.page_sizes if PAGE_SIZE in options.variants else ()
     larger = [size for size in sizes if size > 1]
@@ -162,10 +160,8 @@ def _plan(heads: Heads) -> dict[str, Any]:
         "head_dim_qk": heads.dim,
         "page_size": 1,
         "sm_scale": heads.scale,
-        "paged_kv_indptr": planned(fact(I32, REQUESTS + 1)),
         "paged_kv_indices": planned(fact(I32, PAGES)),
-        "qo_indptr": planned(fact(I32, REQUESTS + 1)),
-        "kv_indptr": planned(fact(I32, REQUESTS + 1)),
+        **planned_offsets("paged_kv_indptr", "qo_indptr", "kv_indptr"),
     }
 
 

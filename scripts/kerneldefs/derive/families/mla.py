@@ -10,11 +10,16 @@ from kerneldefs.capture.observe.ops import ATTENTION
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
 from kerneldefs.derive.attention import (
-    OFFSETS,
+    DECODE_CONSTRAINTS,
     PAGED_AXES,
     PAGED_INPUTS,
+    PREFILL_CONSTRAINTS,
+    QO_INDPTR,
     is_grouped,
+    outputs,
     paged_tensors,
+    planned_offsets,
+    query_dtype,
     require_plain,
 )
 from kerneldefs.derive.equivalent import (
@@ -52,13 +57,6 @@ def _queries(rows: str) -> dict[str, Any]:
     }
 
 
-def _outputs(rows: str) -> dict[str, Any]:
-    return {
-        "output": ((rows, "num_qo_heads", "head_dim_ckv"), None, "Attention output."),
-        "lse": ((rows, "num_qo_heads"), F32, "Base-2 log-sum-exp of the logits."),
-    }
-
-
 DECODE_PAGES = OwnTemplate(
     op_type="mla_paged",
     name_prefix="mla_paged_decode",
@@ -74,8 +72,8 @@ DECODE_PAGES = OwnTemplate(
         **PAGED_AXES,
     },
     inputs={**_queries("batch_size"), **_CACHES, **PAGED_INPUTS},
-    outputs=_outputs("batch_size"),
-    constraints=("len_indptr == batch_size + 1", "num_kv_indices == kv_indptr[-1].item()"),
+    outputs=outputs(("batch_size", "num_qo_heads"), "head_dim_ckv"),
+    constraints=DECODE_CONSTRAINTS,
     reference="mla_paged_decode_pages",
 )
 PREFILL_PAGES = OwnTemplate(
@@ -96,11 +94,11 @@ PREFILL_PAGES = OwnTemplate(
     inputs={
         **_queries("total_q"),
         **_CACHES,
-        "qo_indptr": (("len_indptr",), OFFSETS.format("queries")),
+        "qo_indptr": QO_INDPTR,
         **PAGED_INPUTS,
     },
-    outputs=_outputs("total_q"),
-    constraints=("total_q == qo_indptr[-1].item()", *DECODE_PAGES.constraints),
+    outputs=outputs(("total_q", "num_qo_heads"), "head_dim_ckv"),
+    constraints=PREFILL_CONSTRAINTS,
     reference="mla_paged_prefill_pages",
 )
 
@@ -142,13 +140,12 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         return
     if said.get("sparse_topk"):
         return  # the family of sparse attention
-    tensor = call.tensors.get("q")
     latent = _Latent(
         said["num_qo_heads"],
         said["head_dim_vo"],
         said["head_dim_qk"] - said["head_dim_vo"],
         said["scale"],
-        tensor.dtype if tensor else "bfloat16",
+        query_dtype(call),
     )
     decode = said["mode"] == "decode"
     yield _paged(latent, decode)
@@ -169,8 +166,7 @@ def _paged(latent: _Latent, decode: bool) -> Equivalent:
         scalars={"return_lse": False},
         outputs=(fact(latent.dtype, rows, latent.heads, latent.ckv),),
         plan={
-            "qo_indptr": planned(fact(I32, REQUESTS + 1)),
-            "kv_indptr": planned(fact(I32, REQUESTS + 1)),
+            **planned_offsets("qo_indptr", "kv_indptr"),
             "kv_indices": planned(fact(I32, PAGES)),
             "num_heads": latent.heads,
             "head_dim_ckv": latent.ckv,
@@ -210,8 +206,7 @@ def _ragged(call: KernelCall) -> Equivalent:
     said = call.scalars
     heads, kv = said["num_qo_heads"], said["num_kv_heads"]
     qk, vo = said["head_dim_qk"], said["head_dim_vo"]
-    tensor = call.tensors.get("q")
-    dtype = tensor.dtype if tensor else "bfloat16"
+    dtype = query_dtype(call)
     return Equivalent(
         name=f"mla_ragged_prefill_causal_h{heads}_qk{qk}_vo{vo}",
         op_type="mla_ragged",
@@ -230,8 +225,7 @@ def _ragged(call: KernelCall) -> Equivalent:
             "head_dim_qk": qk,
             "head_dim_vo": vo,
             "sm_scale": said["scale"],
-            "qo_indptr": planned(fact(I32, REQUESTS + 1)),
-            "kv_indptr": planned(fact(I32, REQUESTS + 1)),
+            **planned_offsets("qo_indptr", "kv_indptr"),
         },
         state={"causal": True, "logits_soft_cap": 0.0, "window_left": -1},
         template=False,
