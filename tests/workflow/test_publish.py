@@ -11,6 +11,9 @@ import pytest
 
 from .conftest import KIMI, Project
 
+# The dataset's names for two kernels that are staged under FlashInfer's.
+TOP_K, TOP_P = "top_k_sampling_from_probs_v163840", "top_p_sampling_from_probs_v163840"
+
 
 def write(dataset: Path, definition: dict[str, Any]) -> Path:
     path = dataset / "definitions" / definition["op_type"] / f"{definition['name']}.json"
@@ -21,11 +24,17 @@ def write(dataset: Path, definition: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def dataset(quick: Project, tmp_path: Path) -> Path:
-    """Has one definition as it is, one with other tags, and something else under a third's name."""
+    """Has a few definitions of the run: as they are, under other names, with other tags.
+
+    It also has something else under the name of one.
+    """
     staged = quick.staged()
     folder = tmp_path / "trace"
     write(folder, staged["fused_add_rmsnorm_h7168"])
-    write(folder, {**staged["rmsnorm_h7168"], "tags": ["status:verified", "model:deepseek-v3"]})
+    other_tags = {"tags": ["status:verified", "model:deepseek-v3"]}
+    write(folder, {**staged["rmsnorm_h7168"], **other_tags})
+    write(folder, {**staged["top_k_sampling_v163840"], "name": TOP_K})
+    write(folder, {**staged["top_p_sampling_v163840"], "name": TOP_P, **other_tags})
     other = json.loads(json.dumps(staged["rmsnorm_h512"]))
     next(iter(other["inputs"].values()))["dtype"] = "float32"
     write(folder, other)
@@ -38,6 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_publishing_adds_unites_and_keeps(quick: Project, dataset: Path) -> None:
+    bench = pytest.importorskip("flashinfer_bench")
     before = files(dataset)
     config = f"model=kimi-k2 dataset={dataset}"
     preview = quick.run("publish", "-n", config=config)
@@ -46,20 +56,31 @@ def test_publishing_adds_unites_and_keeps(quick: Project, dataset: Path) -> None
     result = quick.run("publish", config=config)
     after = files(dataset)
     assert set(before) < set(after)
-    assert {name for name in before if after[name] != before[name]} == {
-        "definitions/rmsnorm/rmsnorm_h7168.json"
-    }
-    tags = json.loads(after["definitions/rmsnorm/rmsnorm_h7168.json"])["tags"]
-    assert {"model:deepseek-v3", f"model:{KIMI}", "status:verified"} <= set(tags)
-    assert "status:unverified" not in tags
+    united = {"definitions/rmsnorm/rmsnorm_h7168.json", f"definitions/sampling/{TOP_P}.json"}
+    assert {name for name in before if after[name] != before[name]} == united
+    for name in united:
+        old, new = json.loads(before[name]), json.loads(after[name])
+        tags = set(new.pop("tags"))
+        assert {"model:deepseek-v3", f"model:{KIMI}", "status:verified"} <= tags
+        assert "status:unverified" not in tags
+        assert new == {key: value for key, value in old.items() if key != "tags"}
+    assert f"unchanged {KIMI}: top_k_sampling_v163840, in the dataset as" in result.output
+    assert not {"top_k_sampling_v163840", "top_p_sampling_v163840"} & {Path(n).stem for n in after}
+    added = len(after) - len(before)
+    assert f"{dataset}: {added} added, 2 united, 2 unchanged, 1 conflict" in result.output
     assert f"conflict  {KIMI}: definitions/rmsnorm/rmsnorm_h512.json" in result.output
-    assert '+      "dtype": "bfloat16"' in result.output
+    shape = 'inputs: hidden_states {"shape": ["batch_size", "hidden_size"]'
+    assert f'-{shape}, "dtype": "float32"}}' in result.output
+    assert f'+{shape}, "dtype": "bfloat16"}}' in result.output
     handoff = quick.path("handoff")
-    assert (handoff / "README.md").read_text().count("| feat/def-") == len(after) - len(before) + 1
+    assert (handoff / "README.md").read_text().count("| feat/def-") == added + 1
     assert "rmsnorm_h512" in (handoff / "conflicts.md").read_text()
     again = quick.run("publish", config=config)
     assert "0 added, 0 united" in again.output
     assert files(dataset) == after
+    loaded = bench.TraceSet.from_path(str(dataset)).definitions
+    assert set(loaded) == {Path(name).stem for name in after}
+    assert set(loaded[TOP_P].tags) > {"model:deepseek-v3", f"model:{KIMI}"}
 
 
 def test_publish_needs_a_dataset_that_is_one(quick: Project, tmp_path: Path) -> None:
