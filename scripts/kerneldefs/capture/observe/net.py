@@ -20,6 +20,7 @@ _PRODUCTS = {
     f"aten::{name}"
     for name in ("addmm", "addmv", "baddbmm", "bmm", "linear", "matmul", "mm", "mv", "_scaled_mm")
 }
+_DEVICE_OF = "prim::device"  # asked by every operator on a pretended tensor
 _COPIES = {"aten::_to_copy", "aten::clone"}
 
 
@@ -73,6 +74,8 @@ class OperatorNet(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._schema.name
+        if name == _DEVICE_OF:
+            return out
         if name in _COPIES:
             weight = self._weights.find(args[0])
             if weight is not None and isinstance(out, torch.Tensor):

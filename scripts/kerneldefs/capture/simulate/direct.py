@@ -18,6 +18,7 @@ from kerneldefs.capture.simulate.values import CUDA0, FAKE
 aten = torch.ops.aten
 
 _ON_TENSORS = {
+    aten.add.Tensor,
     aten.alias.default,
     aten.as_strided.default,
     aten.clone.default,
@@ -25,6 +26,8 @@ _ON_TENSORS = {
     aten.detach.default,
     aten.expand.default,
     aten.fill_.Scalar,
+    aten.mm.default,
+    aten.mul.Tensor,
     aten.permute.default,
     aten.select.int,
     aten.slice.Tensor,
@@ -46,6 +49,7 @@ _NEW = {
     aten.zeros.default,
     aten.zeros_like.default,
 }
+_NUMBERS = {torch.int32, torch.int64}
 _META = torch.device("meta")
 
 
@@ -57,7 +61,9 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
             return NotImplemented
         kwargs = {**kwargs, "device": _META}
     elif func is aten.index.Tensor:
-        if not _by_numbers(args[1]):
+        return _rows(*args)
+    elif func is aten._to_copy.default:
+        if not set(kwargs) <= {"dtype"}:
             return NotImplemented
     elif func not in _ON_TENSORS:
         return NotImplemented
@@ -72,9 +78,15 @@ def _on_gpu(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, FakeTensor) and tensor.fake_device == CUDA0
 
 
-def _by_numbers(indices: Any) -> bool:
-    """Whether all indices are pretended and integers: a mask's result has its values' length."""
-    return all(
-        index is None or (_on_gpu(index) and index.dtype in (torch.int32, torch.int64))
-        for index in indices
-    )
+def _rows(tensor: Any, indices: Any) -> Any:
+    """Rows of a contiguous tensor, chosen by number: [n, ...] and [m] -> [m, ...]."""
+    index: Any = indices[0] if len(indices) == 1 else None
+    chosen = (tensor, index)
+    if not all(isinstance(value, FakeTensor) and _on_gpu(value) for value in chosen):
+        return NotImplemented
+    if not (index.dtype in _NUMBERS and tensor.ndim and tensor.is_contiguous()):
+        return NotImplemented  # a mask's result has its values' length
+    shape = (*index.shape, *tensor.shape[1:])
+    with in_kernel_invocation_manager(FAKE):
+        out = torch.empty(shape, dtype=tensor.dtype, device=_META)
+    return FakeTensor(FAKE, out, CUDA0)

@@ -21,7 +21,6 @@ from kerneldefs.capture.server import server_arguments
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.pretence import pretence
 from kerneldefs.capture.simulate.ran import in_doubt
-from kerneldefs.capture.simulate.ran import in_doubt
 from kerneldefs.capture.simulate.survey import cut_model, when_built
 from kerneldefs.serving.config import ServingConfig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -108,12 +109,29 @@ def _on_host(function: Any) -> Any:
     return call
 
 
+def _keep_patterns() -> None:
+    """Compile a pattern once: NVFP4 models match every layer's name with hundreds of them.
+
+    What `regex` itself spends on finding a compiled pattern is several times a match.
+    """
+    regex: Any = importlib.import_module("regex")
+    original, compiled = regex.fullmatch, functools.cache(regex.compile)
+
+    def fullmatch(pattern: Any, string: str, *further: Any, **options: Any) -> Any:
+        if further or options or not isinstance(pattern, str):
+            return original(pattern, string, *further, **options)
+        return compiled(pattern).fullmatch(string)
+
+    regex.fullmatch = fullmatch
+
+
 def install(tp: int, nodes: int = 1) -> None:
     """Replace communication between ranks, which fill the nodes in order and have workspaces."""
     experts: Any = importlib.import_module("sglang.srt.eplb.expert_location")
     experts._compute_logical_to_all_physical_map = _on_host(
         experts._compute_logical_to_all_physical_map
     )
+    _keep_patterns()
     # It compares the classes of a parameter and of what replaces it.
     quantization: Any = importlib.import_module("sglang.srt.layers.quantization.utils")
     quantization.type = _type

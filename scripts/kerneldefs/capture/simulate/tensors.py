@@ -35,6 +35,7 @@ from kerneldefs.capture.simulate.values import (
 )
 
 aten = torch.ops.aten
+DEVICE_OF = torch.ops.prim.device.default  # how a pretended tensor answers `.device`: often
 
 # Elements up to which values are tracked. Integers steer control flow (lengths, page tables, expert
 # maps), floating point values hardly ever do.
@@ -86,6 +87,8 @@ class PretendedCuda(TorchDispatchMode):  # type: ignore[misc]
         return False  # nothing is compiled; hiding from the compiler costs as much as an operator
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is DEVICE_OF and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
         kwargs = dict(kwargs or {})
         name = func._schema.name
         if name in PYTHON_OPS:

@@ -26,6 +26,15 @@ def _tensor(*shape: int, dtype: torch.dtype = torch.bfloat16, strides=None):
 
 
 CALLS = [
+    (
+        aten._to_copy.default,
+        lambda: (_tensor(4, 6, strides=((6, 4), (1, 6))),),
+        {"dtype": torch.int8},
+    ),
+    (aten.add.Tensor, lambda: (_tensor(4, 1), _tensor(6, dtype=torch.float32)), {"alpha": 2}),
+    (aten.mm.default, lambda: (_tensor(4, 6), _tensor(6, 9)), {}),
+    (aten.mul.Tensor, lambda: (_tensor(4, 6, strides=((6, 4), (1, 6))), 2.0), {}),
+    (aten.mul.Tensor, lambda: (_tensor(4, 6, dtype=torch.int32), _tensor(4, 6)), {}),
     (aten.alias.default, lambda: (_tensor(4, 6),), {}),
     (aten.as_strided.default, lambda: (_tensor(4, 6), (2, 3), (1, 4), 2), {}),
     (aten.clone.default, lambda: (_tensor(4, 6, strides=((6, 4), (1, 6))),), {}),
@@ -39,7 +48,7 @@ CALLS = [
     (aten.expand.default, lambda: (_tensor(4, 1), [3, 4, 6]), {}),
     (aten.fill_.Scalar, lambda: (_tensor(4, 6), 2.0), {}),
     (aten.index.Tensor, lambda: (_tensor(4, 6), [_tensor(9, dtype=torch.int64)]), {}),
-    (aten.index.Tensor, lambda: (_tensor(4, 6), [None, _tensor(2, 3, dtype=torch.int32)]), {}),
+    (aten.index.Tensor, lambda: (_tensor(4, 6), [_tensor(2, 3, dtype=torch.int32)]), {}),
     (aten.permute.default, lambda: (_tensor(4, 6, 8), [2, 0, 1]), {}),
     (aten.select.int, lambda: (_tensor(4, 6), 0, 3), {}),
     (aten.slice.Tensor, lambda: (_tensor(4, 6), 1, 1, 5, 2), {}),
@@ -91,6 +100,7 @@ def test_every_listed_operator_is_compared():
     assert {call[0] for call in CALLS} == {
         *direct._ON_TENSORS,
         *direct._NEW,
+        aten._to_copy.default,
         aten.index.Tensor,
     }
 
@@ -98,12 +108,15 @@ def test_every_listed_operator_is_compared():
 @pytest.mark.parametrize(
     ("func", "args", "options"),
     [
-        (aten.add.Tensor, lambda: (_tensor(4), _tensor(4)), {}),
+        (aten.sub.Tensor, lambda: (_tensor(4), _tensor(4)), {}),
+        (aten._to_copy.default, lambda: (_tensor(4),), {"device": torch.device("cpu")}),
         (aten.copy_.default, lambda: (torch.empty(4), _tensor(4)), {}),
         (aten.copy_.default, lambda: (_tensor(4), torch.empty(4)), {}),
         (aten.empty.memory_format, lambda: ([4],), {"device": torch.device("cpu")}),
         (aten.index.Tensor, lambda: (_tensor(4), [_tensor(4, dtype=torch.bool)]), {}),
         (aten.index.Tensor, lambda: (_tensor(4), [torch.tensor([1])]), {}),
+        (aten.index.Tensor, lambda: (_tensor(4, 6).t(), [_tensor(4, dtype=torch.int64)]), {}),
+        (aten.index.Tensor, lambda: (_tensor(4, 6), [None, _tensor(4, dtype=torch.int64)]), {}),
     ],
 )
 def test_what_fake_tensor_mode_has_rules_for_is_left_to_it(func, args, options):
