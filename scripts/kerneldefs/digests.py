@@ -31,6 +31,7 @@ CODE = {
         "scripts/templates.py",
         "scripts/kerneldefs/capture/facts.py",
         "scripts/kerneldefs/capture/made.py",
+        "scripts/kerneldefs/capture/passed.py",
         "scripts/kerneldefs/capture/registry.py",
         "scripts/kerneldefs/derive/catalogue.py",
     ),

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from kerneldefs.capture.facts import describe, flattened, plan_facts, scalar, tensor_fact
-from kerneldefs.capture.made import INIT_SIZES, PASSED, PLANS, STATE, VAR_SIZES, made_arguments
+from kerneldefs.capture.made import VAR_SIZES, made_arguments
+from kerneldefs.capture.passed import INIT_SIZES, PASSED, PLANS, STATE
 from kerneldefs.capture.record import KernelCall, Template
 
 PHASE = "template"
