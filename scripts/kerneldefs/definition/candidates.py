@@ -133,11 +133,15 @@ def _says(tags: Sequence[str], start: str) -> bool:
 def with_all_tags(definitions: Sequence[Draft]) -> Draft:
     """Return the first of several definitions of one content, with the tags of all, sorted.
 
-    That nothing but a derivation or a variant led to it is said only where all of them say so.
+    That nothing but a derivation or a variant led to it is said only where each of them says so,
+    and of several such words the first: what is derived of an observed call outweighs a prediction.
     """
-    tags = {tag for definition in definitions for tag in definition["tags"]}
-    common = set.intersection(*(set(definition["tags"]) for definition in definitions))
-    kept = [tag for tag in tags if tag in common or not tag.startswith(UNLESS_SEEN)]
+    each = [set(definition["tags"]) for definition in definitions]
+    kept = {tag for tags in each for tag in tags if not tag.startswith(UNLESS_SEEN)}
+    for kind in UNLESS_SEEN:
+        words = [{tag for tag in tags if tag.startswith(kind)} for tags in each]
+        if all(words):
+            kept.add(min(set.union(*words)))
     return {**definitions[0], "tags": sorted(kept)}
 
 

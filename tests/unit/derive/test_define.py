@@ -116,3 +116,13 @@ def test_a_kernel_that_two_apis_reach_is_one_definition_with_both_tags() -> None
     apis = {tag for tag in candidate.definition["tags"] if tag.startswith("fi_api:")}
     assert apis == {"fi_api:flashinfer.gemm.mm_bf16", "fi_api:flashinfer.gemm.another"}
     assert lost == []
+
+
+def test_what_is_both_derived_and_predicted_was_not_captured() -> None:
+    call = linear()
+    ((_, equivalent),) = equivalents(call, Options())
+    calls = (call, dataclasses.replace(call, origin="predicted"))
+    both = [define(equivalent, c, EMPTY, config("llama-3.1-8b")) for c in calls]
+    (candidate,), _ = unite(both)
+    origins = [tag for tag in candidate.definition["tags"] if tag.startswith("origin:")]
+    assert origins == ["origin:derived"]
