@@ -15,17 +15,19 @@ _LETTERS = {EXISTING: "E", CAPTURED: "C", DERIVED: "D", FI_MISSING: "M"}
 def finished(results: Path) -> list[dict[str, Any]]:
     """Return what the manifests below a results directory say, as `model_inventory` says it.
 
-    A layer without a definition is what was quarantined. Raises KerneldefsError without a manifest.
+    What has no definition is what the report names as quarantined, each name once. Raises
+    KerneldefsError without a manifest.
     """
     found = []
     for path in sorted(results.glob("*/manifest.json")):
         data = read_json(path)
-        reasons = sorted({row["reason"] for row in data["quarantined"]})
+        report = read_json(path.with_name("report.json"))
+        names = sorted({row["name"] for row in report["quarantined"]})
         found.append(
             {
                 "model": data["model"],
                 "definitions": [*data["definitions"].values(), *data["existing"]],
-                "without": [{"reason": reason} for reason in reasons],
+                "without": [{"reason": name} for name in names],
             }
         )
     if not found:

@@ -21,8 +21,9 @@ def test_a_finished_run_is_counted_by_class(tmp_path: Path) -> None:
         for number, (kind, about, variant) in enumerate(rows)
     }
     known = {"op_type": "gemm", "class": "existing", "variant": None}
-    lost = [{"reason": "no reference"}, {"reason": "no reference"}]
-    manifest = {"model": "m", "definitions": staged, "existing": [known], "quarantined": lost}
+    lost = [{"name": "torch.linear"}, {"name": "torch.linear"}]
+    write_json(tmp_path / "m" / "report.json", {"quarantined": lost})
+    manifest = {"model": "m", "definitions": staged, "existing": [known]}
     write_json(tmp_path / "m" / "manifest.json", manifest)
     assert as_markdown(finished(tmp_path)).splitlines() == [
         "| op_type | m |",
