@@ -18,13 +18,12 @@ from kerneldefs.capture.simulate.ledger import LEDGER
 _WORKSPACE = {"use_fp32_lamport": False, "max_token_num": 1 << 30, "hidden_dim": 1 << 20}
 
 
-def _workspace_class() -> type:
-    """FlashInfer's own all-reduce workspace class, without the memory that ranks share."""
-    from flashinfer.comm.allreduce import TRTLLMAllReduceFusionWorkspace
+def _workspace_class(name: str, whose: Any) -> type:
+    """One of FlashInfer's own all-reduce workspace classes, without the memory that ranks share."""
 
-    class Workspace(TRTLLMAllReduceFusionWorkspace):  # type: ignore[misc]
+    class Workspace(whose):  # type: ignore[misc]
         __abstractmethods__: frozenset[str] = frozenset()
-        backend = "trtllm"
+        backend = name
         workspace_tensor = None
         mem_handles = ()
 
@@ -50,10 +49,17 @@ def _workspace_class() -> type:
 
 def before_import() -> None:
     """Replace what SGLang imports by name from FlashInfer."""
-    workspace = _workspace_class()
+    from flashinfer.comm import allreduce
+
+    trtllm = _workspace_class("trtllm", allreduce.TRTLLMAllReduceFusionWorkspace)
+    mnnvl = _workspace_class("mnnvl", allreduce.MNNVLAllReduceFusionWorkspace)
+
+    def make(*args: Any, backend: str = "auto", **kwargs: Any) -> Any:
+        return (mnnvl if backend == "mnnvl" else trtllm)(*args, **kwargs)
+
     for name in ("flashinfer.comm", "flashinfer.comm.allreduce"):
         module: Any = importlib.import_module(name)
-        module.create_allreduce_fusion_workspace = lambda *a, **k: workspace(*a, **k)
+        module.create_allreduce_fusion_workspace = make
 
 
 class _Nccl:
