@@ -57,7 +57,11 @@ class Survey:
         inner = set(self.kinds[:-1])
         first = [self.kinds.index(kind) for kind in inner]
         kept = max(first, default=-1) + 1
-        return kept + (self.kinds[-1] not in inner)
+        if self.kinds[-1] not in inner:
+            return kept + 1
+        # Nor does a layer look the same that knows what follows it: end as the whole model ends.
+        last = self.kinds[-1]
+        return next(n for n, kind in enumerate(self.kinds, 1) if n >= kept and kind == last)
 
 
 # ---- what a layer is built of

@@ -61,7 +61,17 @@ def test_a_flag_of_the_last_layer_makes_no_kind_but_any_other_flag_does():
 
 @pytest.mark.parametrize(
     ("kinds", "kept"),
-    [("", 0), ("a", 1), ("aaaa", 1), ("aaab", 2), ("abab", 2), ("aabaab", 3), ("aabbbc", 4)],
+    [
+        ("", 0),
+        ("a", 1),
+        ("aaaa", 1),
+        ("aaab", 2),
+        ("abab", 2),
+        ("aabaab", 3),
+        ("aabbbc", 4),
+        ("aabcbc", 4),
+        ("abcabcb", 5),
+    ],
 )
 def test_enough_layers_are_kept_for_one_of_each_kind_and_an_own_last_one(kinds, kept):
     assert Survey(tuple(kinds), ()).needed() == kept
