@@ -118,7 +118,8 @@ def _calls(capture: Path) -> dict[str, set[str]]:
 
 def kind_of(call: KernelCall) -> str:
     """Return what a definition made of the call can depend on, as text."""
-    scalars = {name: value for name, value in call.scalars.items() if name not in _WATCHED}
+    # An older recorder has no word for what a newer one says is None.
+    scalars = {k: v for k, v in call.scalars.items() if k not in _WATCHED and v is not None}
     plan = {
         name: ("tensor", value["dtype"]) if isinstance(value, dict) else value
         for name, value in (call.plan or {}).items()

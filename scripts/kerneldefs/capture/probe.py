@@ -7,6 +7,7 @@ prefill and merging of attention states appear only when a request extends a cac
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 BATCH = 4  # requests
@@ -17,6 +18,10 @@ EXTENSION = 32  # tokens that extend it
 
 # One seed for token ids: they never reach a shape, and a fixed one keeps runs alike.
 SEED = 0
+# Modules, by path, that requests of text alone never reach.
+NOT_TEXT = re.compile(
+    r"(^|\.)(visual|vision\w*|audio\w*|\w*projector|mm_\w+|embed_(vision|audio))(\.|$)"
+)
 
 
 @dataclasses.dataclass(frozen=True)

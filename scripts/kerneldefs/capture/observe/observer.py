@@ -16,6 +16,7 @@ from kerneldefs.capture.observe import hooks, layers
 from kerneldefs.capture.observe.net import OperatorNet, Weights
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.observe.seen import Seen, results
+from kerneldefs.capture.probe import NOT_TEXT
 from kerneldefs.capture.recorder import Recorder
 
 _HOOKED = "_kerneldefs_hooked"
@@ -136,7 +137,7 @@ class Observer:
         """
         with self._recorder.step(MODULE_TREE):
             for name, module in self._modules():
-                if id(module) not in self._called:
+                if id(module) not in self._called and not NOT_TEXT.search(name):
                     self._bypassed(name, module)
         return [f"{text} ({count} times)" for text, count in sorted(self.warnings.items())]
 

@@ -10,6 +10,8 @@ import functools
 import re
 from collections.abc import Collection
 
+from kerneldefs.capture.probe import NOT_TEXT
+
 _TABLES_KV = "writes or reads the KV cache or its tables; attention's shapes come from plan()"
 _ROUTING = "routes tokens to experts; the layer that asks for it is observed"
 _EXPERTS = "multiplies with experts; the layer above it is observed"
@@ -53,7 +55,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(per_t\w+quant|\w*quant|gptq_marlin_repack|hadamard)\w*\..*", _QUANTIZE),
         (r"(qknorm|add3_bf16|\w*attn_res|\w*mhc)\w*\..*", _NORM),
         (r"(\w*rope|rotary_embedding)\w*\..*", _ROPE),
-        (r"(activation|\w*_and_mul)\w*\..*", _ACTIVATION),
+        (r"(activation|\w*_and_mul|kimi_k3_mla_output_gate)\w*\..*", _ACTIVATION),
         (r"(dpsk_v\d+\w*|minimax_\w+|concat_mla_k\w*)\..*", _ATTENTION),
         (r"clamp_position\..*", _BATCH),
         (r"occupancy_cluster_probe\..*", _SETTING),
@@ -110,10 +112,7 @@ HARMLESS: dict[str, str] = {
 
 # Layer classes that a text probe does not run, or that others read the weights of.
 _NOT_RUN_PATHS = (
-    (
-        r"(^|\.)(visual|vision\w*|audio\w*|\w*projector|mm_\w+|embed_(vision|audio))(\.|$)",
-        "the probe sends text alone",
-    ),
+    (NOT_TEXT.pattern, "the probe sends text alone"),
     (r"\.indexer\.", _INDEXER),
     (r"\.shared_expert_gate$", "a fused kernel multiplies with its weight"),
     (r"\.quant_method$", "how a layer multiplies: a module by name, called through its methods"),
