@@ -122,6 +122,7 @@ NOT_RUN: dict[str, str] = {
     "Compressor": "the attention backend multiplies with its weights",
     "DeepseekScalingRotaryEmbedding": "a fused kernel rotates with its table",
     "MiniMaxM2RMSNormTP": "a function of its module normalises queries and keys together",
+    "MoEGate": "a fused kernel multiplies with its weight",
     "MRotaryEmbedding": "a fused kernel rotates with its table",
     "RotaryEmbedding": "a fused kernel rotates with its table",
     "RadixAttention": "the attention backend is called in its place",
