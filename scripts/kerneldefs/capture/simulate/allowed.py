@@ -51,7 +51,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(set_mla_kv|kvcache|fused_store|fused_fp8_qkv_kv_cache)\w*\..*", _TABLES_KV),
         (r"(moe_route|hash_topk|\w*topk_v\d)\w*\..*", _ROUTING),
         (r"\w*(moe_wna16|mega_moe)\w*\..*", _EXPERTS),
-        (r"(tiny_n_gemm|dsv3_fused_a_gemm|gptq_marlin|\w*_gemm)\w*\..*", _GEMM),
+        (r"(tiny_n_gemm|dsv3_fused_a_gemm|gptq_marlin|\w*_gemm|\w*scaled_mm)\w*\..*", _GEMM),
         (r"(per_t\w+quant|\w*quant|gptq_marlin_repack|hadamard)\w*\..*", _QUANTIZE),
         (r"(qknorm|add3_bf16|\w*attn_res|\w*mhc)\w*\..*", _NORM),
         (r"(\w*rope|rotary_embedding)\w*\..*", _ROPE),
