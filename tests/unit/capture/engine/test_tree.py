@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -74,19 +75,23 @@ NAMES = {
     *(f"compiler of {name}" for name in ("scheduler", "detokenizer", "rank 0", "rank 1")),
 }  # fmt: skip
 COMMAND = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from kerneldefs.capture.engine import gpus, session
 gpu = gpus.Gpu("0", "a", "n", "sm_90", 1, 1, ())
 options = session.Options(command=(sys.executable, sys.argv[1]))
 config = SimpleNamespace(id="x", tp=1)
+# A shell's background job, as these tests may be one, ignores what a terminal's interrupt sends.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 session._run(config, {}, Path(sys.argv[2]), [gpu], options, time.monotonic() + 600)
 """
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> tuple[subprocess.Popen[bytes], dict[str, psutil.Process]]:
+def running(
+    tmp_path: Path,
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, psutil.Process]]]:
     """A command with an engine whose processes all run, by their names."""
     script, folder = tmp_path / "engine.py", tmp_path / "out"
     script.write_text(ENGINE)
@@ -99,7 +104,9 @@ def running(tmp_path: Path) -> tuple[subprocess.Popen[bytes], dict[str, psutil.P
         time.sleep(0.05)
     time.sleep(0.2)  # the last file may be empty still
     pids = {name: int((folder / name).read_text()) for name in NAMES}
-    return command, {name: psutil.Process(pid) for name, pid in pids.items()}
+    yield command, {name: psutil.Process(pid) for name, pid in pids.items()}
+    command.kill()
+    command.wait(60)
 
 
 def survivors(processes: dict[str, psutil.Process], seconds: float = 30) -> list[str]:
