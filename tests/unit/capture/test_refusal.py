@@ -4,7 +4,14 @@ from kerneldefs.capture import refusal
 
 
 def raised(kind, text, *path):
-    return {"type": kind, "text": text, "files": ["/x/" + "/".join(path)], "line": "", "lineno": 1}
+    return {
+        "type": kind,
+        "text": text,
+        "notes": [],
+        "files": ["/x/" + "/".join(path)],
+        "line": "",
+        "lineno": 1,
+    }
 
 
 def refuser(kind, text, *paths):
@@ -49,3 +56,36 @@ def test_any_other_wrong_argument_is_a_failure():
     assert refuser("TypeError", text, "sglang/srt/a.py") is None
     text = "FlashInferAttnBackend.forward_extend() got an unexpected keyword argument 'sinks'"
     assert refuser("TypeError", text, "sglang/srt/a.py", "kerneldefs/b.py") is None
+
+
+def test_what_flashinfer_does_not_take_is_its_refusal():
+    text = "fused_topk_deepseek does not support compute capability 80"
+    paths = ("sglang/srt/layers/moe/topk.py", "flashinfer/utils.py")
+    assert refuser("BackendSupportedError", text, *paths) == "FlashInfer"
+    assert refuser("ValueError", "Invalid backend: 80", *paths) == "FlashInfer"
+    assert refuser("AttributeError", "'Stub' object has no attribute 'x'", *paths) is None
+    assert refuser("AssertionError", "", *paths) is None
+    assert refuser("ValueError", "", *paths, "torch/a.py") is None
+
+
+def test_what_our_own_code_raises_is_never_a_refusal():
+    ours = refusal.__file__
+    assert (
+        refusal.refuser_of({"type": "ValueError", "text": "", "files": ["/x/sglang/a.py", ours]})
+        is None
+    )
+
+
+def test_what_sglang_breaks_on_by_its_own_choice_says_what_to_give_it():
+    text = "'FusedMoE' object has no attribute 'g1_scale_c'"
+    error = raised("AttributeError", text, "torch", "nn", "modules", "module.py")
+    assert refusal.refuser_of(error) == "SGLang"
+    assert "quantization=modelopt_fp4" in refusal.sentence_of(error)
+
+
+def test_a_refusal_says_what_was_called():
+    error = ValueError("Invalid backend: 80")
+    error.add_note("called as flashinfer.fused_moe.core.cutlass_fused_moe")
+    assert refusal.sentence_of(refusal.described(error)) == (
+        "Invalid backend: 80; called as flashinfer.fused_moe.core.cutlass_fused_moe"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from kerneldefs.capture.refusal import FLASHINFER, described, refuser_of
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.stubs import contains_stub
 
@@ -25,7 +26,10 @@ def run_body(
         with LEDGER.inside_api():
             result = function(*bound.args, **bound.kwargs)
     except Exception as error:
-        if template is None or isinstance(error, NotImplementedError):
+        said = refuser_of(described(error)) == FLASHINFER  # as it would on a GPU
+        if said:
+            error.add_note(f"called as {name}")
+        if said or template is None or isinstance(error, NotImplementedError):
             raise
         mark = f"body failed: {type(error).__name__}: {error}"
         LEDGER.guess(f"result of {name} ({mark})")
