@@ -17,6 +17,8 @@ from kerneldefs.definition.execution.limits import Outcome
 from kerneldefs.definition.signature import signature
 from kerneldefs.errors import KerneldefsError
 
+UNREAD = "json"  # the id of the finding of a file that holds no JSON
+
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
@@ -25,6 +27,11 @@ class Checked:
     path: str
     definition: dict[str, Any]  # empty when the file holds none
     findings: tuple[Finding, ...]
+
+    @property
+    def unread(self) -> bool:
+        """Whether the file could not be read, so that no check was made."""
+        return any(finding.check == UNREAD for finding in self.findings)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -37,7 +44,8 @@ def check_tree(
 ) -> list[Checked]:
     """Check every definition below a folder, or those of some op_types or names only.
 
-    The root of a dataset may be given instead of its definitions folder.
+    The root of a dataset may be given instead of its definitions folder. An op_type or name of
+    which there is nothing is an error, so that a slip of the pen checks not less than was asked.
     """
     if not folder.is_dir():
         raise KerneldefsError(f"{folder}: no such directory; give a folder of definitions")
@@ -60,7 +68,17 @@ def check_tree(
                 finding = Finding(check, ERROR, f"{', '.join(others)} {message}")
                 item = dataclasses.replace(item, findings=(*item.findings, finding))
         found.append(item)
+    _require("op_type", op_types, [item.path.split("/")[0] for item in found], folder)
+    _require("name", names, [item.definition.get("name") for item in found], folder)
     return found
+
+
+def _require(what: str, asked: Collection[str], found: Collection[Any], folder: Path) -> None:
+    missing = [word for word in asked if word not in found]
+    if missing:
+        raise KerneldefsError(
+            f"{folder}: no definition has the {what} {missing[0]!r}; list the folder for the others"
+        )
 
 
 def execute(checked: Iterable[Checked], cache: Path | None = None) -> list[Checked]:
@@ -81,7 +99,7 @@ def _executed(item: Checked, outcome: Outcome) -> Checked:
 def check_entry(entry: Entry) -> Checked:
     """Check one file."""
     if entry.problem is not None:
-        return Checked(entry.path, {}, (Finding("json", ERROR, entry.problem),))
+        return Checked(entry.path, {}, (Finding(UNREAD, ERROR, entry.problem),))
     findings = tuple(run_checks(Subject(entry.content, entry.path)))
     definition = entry.content if isinstance(entry.content, dict) else {}
     return Checked(entry.path, definition, findings)

@@ -182,7 +182,9 @@ def _definition(
         "dumped": _lists(made, "dumped"),
         "findings": [dataclasses.asdict(finding) for finding in item.findings],
         "passed": [
-            check.id for check in CHECKS if check.id not in {f.check for f in item.findings}
+            check.id
+            for check in CHECKS
+            if not item.unread and check.id not in {f.check for f in item.findings}
         ],
     }
 

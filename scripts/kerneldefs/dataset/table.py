@@ -116,6 +116,8 @@ def _notes(report: dict[str, Any]) -> Iterable[str]:
 
 
 def _exercised(report: dict[str, Any]) -> Iterable[str]:
+    if not report["captures"]:
+        return  # a dataset by itself
     found = report.get("exercised", {})
     for key in ("moe_routings", "sampling", "further", "page_sizes"):
         for how, names in found.get(key, {}).items():

@@ -32,17 +32,24 @@ def read_tree(folder: Path) -> Iterator[Entry]:
 def read_entry(folder: Path, path: Path) -> Entry:
     """Read one file; an unreadable one is an entry with a problem, never an exception.
 
-    A link out of the folder is not followed, and nothing of a huge file is read.
+    A link out of the folder is not followed, and nothing of a huge file or of a pipe is read.
     """
     name = path.relative_to(folder).as_posix()
+    if not name.isprintable():  # a name that is no UTF-8 could not be printed either
+        return Entry(ascii(name)[1:-1], None, "a file name that cannot be printed; rename it")
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             return Entry(name, None, "a link out of the folder; put the file itself here")
+        if not path.is_file():
+            return Entry(name, None, "no regular file; remove it")  # a pipe would be waited for
         if path.stat().st_size > MAX_BYTES:
             return Entry(name, None, f"larger than {MAX_BYTES} bytes, so no definition")
         text = path.read_text(encoding="utf-8")
-        return Entry(name, json.loads(text, object_pairs_hook=_without_repeats))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written
+        return Entry(name, content)
+    except (OSError, ValueError, RuntimeError) as error:  # links in a circle, braces too deep
         return Entry(name, None, f"not valid JSON: {error}")
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from kerneldefs.definition import bench, naming, source
 from kerneldefs.definition.constraints import names_in
-from kerneldefs.definition.draft import DTYPES, Quarantine, used_axes
-from kerneldefs.definition.execution import sizes
+from kerneldefs.definition.draft import DTYPES, Quarantine, const_axes, used_axes
+from kerneldefs.definition.execution import screen, sizes
+from kerneldefs.definition.roles import sizes_by_role
 from kerneldefs.definition.tags import VOCABULARY
 
 SCHEMA = Path(__file__).parents[3] / "config" / "schemas" / "definition.schema.json"
@@ -53,17 +54,24 @@ class Finding:
 
 
 def run_checks(subject: Subject) -> list[Finding]:
-    """Return every violation; a check that a malformed definition breaks leaves it to `schema`."""
-    found = []
+    """Return every violation; a check that breaks is one where no other check found an error.
+
+    What is malformed breaks many, and then it is `schema` or `run` that says so in words.
+    """
+    found, broken = [], []
     for check in CHECKS:
         try:
             messages = list(check.find(subject))
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError):
-            continue
         except Quarantine as quarantine:
             messages = [quarantine.reason]
+        except (RecursionError, MemoryError):  # of Python's parser, which says both of one fault
+            messages = ["it is nested too deeply to be read"]
+        except Exception as error:
+            message = f"the check ended with {type(error).__name__}: {error}"
+            broken.append(Finding(check.id, ERROR, message))
+            continue
         found += [Finding(check.id, check.severity, message) for message in messages]
-    return found
+    return found if errors(found) else [*found, *broken]
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
@@ -137,6 +145,19 @@ def _output_axes(subject: Subject) -> list[str]:
     ]
 
 
+def _head_groups(subject: Subject) -> list[str]:
+    """A cache of another rank than was thought shows its head dim or page size as its heads."""
+    definition = subject.definition
+    sizes_of = sizes_by_role(definition["op_type"], const_axes(definition))
+    queries, keys = sizes_of.get("qo_heads", ()), sizes_of.get("kv_heads", ())
+    return [
+        f"{query} query heads cannot share {key} KV heads evenly"
+        for query in queries
+        for key in keys
+        if key > 0 and query % key
+    ]
+
+
 def _constraints(subject: Subject) -> list[str]:
     known = {*subject.definition["axes"], *subject.definition["inputs"]}
     found = []
@@ -166,6 +187,11 @@ def _run(subject: Subject) -> list[str]:
     runs = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"]
     if len(runs) != 1:
         return [f"the reference defines run {len(runs)} times at top level"]
+    if any(
+        isinstance(node, ast.Name) and node.id == "run" and isinstance(node.ctx, ast.Store)
+        for node in ast.walk(tree)
+    ):
+        return ["the reference gives the name run to something else as well"]
     arguments = runs[0].args
     names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
     inputs = list(subject.definition["inputs"])
@@ -187,6 +213,10 @@ def _return_arity(subject: Subject) -> list[str]:
 def _names_bound(subject: Subject) -> list[str]:
     missing = sorted(source.missing_names(subject.definition["reference"]))
     return [f"the reference uses {name}, which nothing defines" for name in missing]
+
+
+def _screen(subject: Subject) -> list[str]:
+    return screen.problems(subject.definition["reference"])
 
 
 def _path(subject: Subject) -> list[str]:
@@ -224,11 +254,13 @@ CHECKS: tuple[Check, ...] = (
     Check("dtypes", "Every dtype is one of the dataset's.", _dtypes),
     Check("sides", "There are inputs and outputs, and no name is both.", _sides),
     Check("output-axes", "Every var axis of an output is one of an input.", _output_axes),
+    Check("head-groups", "Query heads are a multiple of KV heads.", _head_groups),
     Check("constraints", "Constraints parse and use known names only.", _constraints),
     Check("constraints-hold", "Sizes exist for which all constraints hold.", _constraints_hold),
     Check("run", "The reference has one run(), whose parameters are the inputs in order.", _run),
     Check("return-arity", "run() returns as many values as there are outputs.", _return_arity),
     Check("names-bound", "The reference uses no name that nothing defines.", _names_bound),
+    Check("screen", "The reference names nothing but what may run here.", _screen, WARNING),
     Check("path", "The file is op_type/name.json.", _path),
     Check("name", "The name is what the naming rule gives for the axes.", _name),
     Check("tags", "Tags are from the vocabulary.", _tags),

@@ -11,6 +11,6 @@ def names_in(text: str) -> set[str] | None:
     """Return the names that a constraint uses, builtin functions apart; None if it is none."""
     try:
         tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS

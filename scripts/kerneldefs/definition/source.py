@@ -38,8 +38,9 @@ def parse(source: str) -> ast.Module:
     """Parse a reference; text that is no Python is a quarantine."""
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise Quarantine("reference-syntax", f"the reference does not parse: {error}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = str(error) or "it is nested too deeply"  # of which MemoryError says nothing
+        raise Quarantine("reference-syntax", f"the reference does not parse: {why}") from None
 
 
 def functions(tree: ast.Module) -> dict[str, Function]:

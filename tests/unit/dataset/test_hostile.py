@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ HOSTILE = {
     "huge number": f'{{"name": {"9" * 5000}}}',
     "twice": '{"name": "a", "name": "b"}',
     "not UTF-8": b"\xff\xfe",
+    "half a character": json.dumps(norm(64) | {"name": "\ud800"}),
     "a list": "[1, 2]",
     "a number": "3",
 }
@@ -37,6 +39,25 @@ def test_odd_file_is_a_finding(tmp_path: Path, content: str | bytes) -> None:
     assert found["gemm/odd.json"].errors
     assert not found["rmsnorm/rmsnorm_h64.json"].errors
     assert Dataset(tmp_path).find({**norm(64), "name": "odd", "op_type": "gemm"}) is not None
+
+
+def test_what_is_no_file_is_a_finding_and_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_definition(tmp_path, norm(64)).parent
+    os.mkfifo(folder / "pipe.json")
+    (folder / "folder.json").mkdir()
+    (folder / "circle.json").symlink_to("circle.json")
+    (folder / "nothing.json").symlink_to("nowhere.json")
+    found = {item.path.split("/")[1]: item for item in check_tree(tmp_path)}
+    assert not found.pop("rmsnorm_h64.json").findings
+    assert found.keys() == {"pipe.json", "folder.json", "circle.json", "nothing.json"}
+    assert all(item.unread for item in found.values())
+
+
+@pytest.mark.parametrize("name", [b"\xff.json", b"new\nline.json", b"\x1b[31m.json"])
+def test_name_that_cannot_be_printed_is_a_finding(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / os.fsdecode(name)).write_text("{}")
+    (item,) = check_tree(tmp_path)
+    assert item.path.isprintable() and "cannot be printed" in item.errors[0].message
 
 
 def test_link_out_of_the_dataset_is_not_read(tmp_path: Path) -> None:

@@ -56,7 +56,17 @@ def test_only_some_can_be_checked(tmp_path: Path) -> None:
 def test_nothing_to_check_is_an_error(tmp_path: Path) -> None:
     assert "[empty] there is nothing to check" in validate(tmp_path).stdout
     write_definition(tmp_path, norm())
-    assert validate(tmp_path, "--definitions", "rmsnorm_h65").returncode == 1
+    done = validate(tmp_path, "--definitions", "rmsnorm_h64,rmsnorm_h65")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no definition has the name 'rmsnorm_h65'" in done.stderr
+    assert "the op_type 'moe'" in validate(tmp_path, "--op-types", "rmsnorm,moe").stderr
+
+
+def test_a_file_that_cannot_be_read_passed_no_check(tmp_path: Path) -> None:
+    write_definition(tmp_path, norm()).write_text("")
+    done = validate(tmp_path)
+    assert done.returncode == 1
+    assert "rmsnorm_h64.json: [json]" in done.stdout and "checks   0 of" in done.stdout
 
 
 def test_the_root_of_a_dataset_will_do(tmp_path: Path) -> None:

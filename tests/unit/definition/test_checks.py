@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kerneldefs.definition import bench
-from kerneldefs.definition.checks import CHECKS, Subject, errors, run_checks
+from kerneldefs.definition import bench, checks
+from kerneldefs.definition.checks import CHECKS, ERROR, Check, Subject, errors, run_checks
 
 CLEAN: dict[str, Any] = {
     "name": "rmsnorm_h64",
@@ -30,6 +30,7 @@ CLEAN: dict[str, Any] = {
     "outputs": {"y": {"shape": ["batch_size", "hidden_size"], "dtype": "bfloat16"}},
     "reference": "import torch\n\n\ndef run(x, eps):\n    return x + eps\n",
 }
+HEADS = {size: {"type": "const", "value": size} for size in (8, 32, 128)}
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -67,6 +68,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("sides", put("outputs", value={})),
     ("sides", put("outputs", "x", value={"shape": None, "dtype": "bool"})),
     ("output-axes", lambda d: d["inputs"]["x"].update(shape=["hidden_size", "hidden_size"])),
+    ("head-groups", lambda d: d["axes"].update(num_qo_heads=HEADS[32], num_kv_heads=HEADS[128])),
     ("constraints", put("constraints", value=["batch_size >"])),
     ("constraints", put("constraints", value=["unknown == 1"])),
     ("constraints-hold", put("constraints", value=["hidden_size == 65"])),
@@ -76,10 +78,13 @@ BROKEN: list[tuple[str, Change]] = [
     ("run", reference("def run(x, eps, more=1):\n    return x\n")),
     ("run", reference("def run(x, eps, **more):\n    return x\n")),
     ("run", reference("if True:\n    def run(x, eps):\n        return x\n")),
+    ("run", reference("def run(x, eps):\n    return x\n\n\nrun = None\n")),
+    ("run", reference(f"def run(x, eps):\n    return {'-' * 100_000}x\n")),
     ("return-arity", reference("def run(x, eps):\n    return x, x\n")),
     ("return-arity", reference("def run(x, eps):\n    return {'z': x}\n")),
     ("return-arity", reference("def run(x, eps):\n    x + eps\n")),
     ("names-bound", reference("def run(x, eps):\n    return torch.add(x, eps)\n")),
+    ("screen", reference("import os\n\n\ndef run(x, eps):\n    return os.environ and x\n")),
     ("name", put("name", value="rmsnorm_h65")),
     ("name", put("name", value="another_norm_h65")),
     ("tags", put("tags", value=["model:m", "whatever:1"])),
@@ -95,6 +100,25 @@ def test_a_clean_definition_has_no_findings() -> None:
 @pytest.mark.parametrize(("check", "change"), BROKEN)
 def test_each_check_finds_what_it_is_for(check: str, change: Change) -> None:
     assert check in {finding.check for finding in run_checks(Subject(changed(change)))}
+
+
+def test_heads_in_even_groups_are_no_finding() -> None:
+    grouped = changed(lambda d: d["axes"].update(num_qo_heads=HEADS[32], num_kv_heads=HEADS[8]))
+    assert run_checks(Subject(grouped)) == []
+
+
+def test_a_check_that_breaks_is_an_error_and_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: Subject) -> list[str]:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(checks, "CHECKS", (Check("odd", "It is odd.", broken), *CHECKS))
+    (finding,) = run_checks(Subject(CLEAN))
+    assert (finding.check, finding.severity) == ("odd", ERROR)
+    assert finding.message == "the check ended with OverflowError: too large"
+    worse = run_checks(Subject(changed(put("name", value="rmsnorm_h65"))))
+    assert [finding.check for finding in worse] == ["name"]
 
 
 def test_every_check_has_a_test_that_breaks_it() -> None:
