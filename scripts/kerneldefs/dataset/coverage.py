@@ -101,11 +101,13 @@ class Outcome:
 class Trials:
     """What is to be tried, and why a model is not: by repository id.
 
-    `further` are the architectures on which only a sample is tried.
+    `without` has no config.json here, and one that is `unusable` says too little. `further` are the
+    architectures on which only a sample is tried.
     """
 
     trials: tuple[Trial, ...]
     without: dict[str, str]
+    unusable: dict[str, str] = dataclasses.field(default_factory=dict)
     further: frozenset[str] = frozenset()
 
 
@@ -118,6 +120,7 @@ def find_trials(settings: Settings, archs: Iterable[str], further: Iterable[str]
     wanted, more = set(archs), set(further) - set(archs)
     trials: list[Trial] = []
     without: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     siblings: dict[str, str | None] = {}
     for plan, repo_id, sibling in _cookbook_plans(settings):
         if plan.failure is not None:
@@ -129,11 +132,15 @@ def find_trials(settings: Settings, archs: Iterable[str], further: Iterable[str]
     for repo_id in dict.fromkeys([*siblings, *(r for s in sources for r in s.repo_ids())]):
         sibling = siblings.get(repo_id)
         here = wanted | (more if repo_id in SAMPLE else set())
-        plan = plan_alone(sibling or repo_id, _one_each(here, settings))
+        try:
+            plan = plan_alone(sibling or repo_id, _one_each(here, settings))
+        except KerneldefsError as error:
+            unusable[repo_id] = str(error).removeprefix(f"{repo_id}: ")
+            continue
         trials += _trials(plan, repo_id, sibling, in_cookbook=False)
     found = [trial for trial in trials if trial.config.arch in wanted | more]
     found.sort(key=lambda trial: (trial.repo_id, trial.config.id))
-    return Trials(tuple(found), without, frozenset(more))
+    return Trials(tuple(found), without, unusable, frozenset(more))
 
 
 def _one_each(archs: set[str], settings: Settings) -> Settings:

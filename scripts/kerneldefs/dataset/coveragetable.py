@@ -40,6 +40,7 @@ def as_markdown(trials: Trials, outcomes: Mapping[int, Outcome], command: str) -
         _table("As the cookbook serves them", served, reasons),
         _table("On further architectures: a sample, and what the cookbook serves", more, reasons),
         "\n".join(["## Reasons", "", *reasons.lines()]),
+        _unusable(trials.unusable),
         _without(trials.without),
         _op_types(pairs),
     ]
@@ -155,6 +156,13 @@ def _cell(found: Pair | None, reasons: _Reasons) -> str:
     if outcome.status in _MARKS:
         return reasons.mark(outcome)
     return f"{sum(outcome.definitions.values())} ({len(outcome.definitions)})"
+
+
+def _unusable(unusable: Mapping[str, str]) -> str:
+    if not unusable:
+        return ""
+    lines = "\n".join(f"- {repo_id}: {why}" for repo_id, why in sorted(unusable.items()))
+    return f"## Models whose config.json says too little\n\n{lines}"
 
 
 def _without(without: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import write_text
-from kerneldefs.serving.quantization import quantization_of
+from kerneldefs.serving.quantization import NONE, names_scheme_alone, quantization_of
 
 CONFIG = "config.json"
 QUANT_CONFIG = "hf_quant_config.json"
@@ -52,6 +52,12 @@ class ModelConfig:
     def quantization(self) -> str:
         """How the published weights are quantized, e.g. "fp8", "nvfp4"; "none" if they are not."""
         return quantization_of(self._language_parts(), self.data, self.quant_data)
+
+    @property
+    def quantized_layers_unsaid(self) -> bool:
+        """Whether only a cut-down hf_quant_config.json says that weights are quantized."""
+        own = quantization_of(self._language_parts(), self.data, None)
+        return own == NONE and self.quant_data is not None and names_scheme_alone(self.quant_data)
 
     @property
     def experts(self) -> int | None:
@@ -101,7 +107,7 @@ def read_model_config(source: Path, repo_id: str, revision: str) -> ModelConfig:
     """Read a directory that holds config.json, or a `{name}_config.json` that stands for one.
 
     The file's hf_quant_config.json is `{name}_hf_quant_config.json` beside it. A missing or broken
-    config.json is an error.
+    config.json is an error, and so is a hf_quant_config.json that was cut down.
     """
     path, quant_path = source / CONFIG, source / QUANT_CONFIG
     if source.name.endswith(FLAT_SUFFIX) and source.is_file():
@@ -113,7 +119,14 @@ def read_model_config(source: Path, repo_id: str, revision: str) -> ModelConfig:
             f"repository id"
         )
     quant_data = _read_object(quant_path) if quant_path.is_file() else None
-    return ModelConfig(source, repo_id, revision, _read_object(path), quant_data)
+    config = ModelConfig(source, repo_id, revision, _read_object(path), quant_data)
+    if config.quantized_layers_unsaid:
+        raise KerneldefsError(
+            f"{repo_id}: {QUANT_CONFIG} of {revision} says how weights are quantized and not "
+            "which (no exclude_modules, no producer, both of which ModelOpt writes); give the "
+            "published file"
+        )
+    return config
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def quantization_of(
     return NONE
 
 
+def names_scheme_alone(quant_data: dict[str, Any]) -> bool:
+    """Whether hf_quant_config.json was cut down to the scheme, without what it leaves unquantized.
+
+    SGLang would take every layer as quantized. ModelOpt always writes who produced the file.
+    """
+    inner = quant_data.get("quantization")
+    said = inner if isinstance(inner, dict) else quant_data
+    scope = {"exclude_modules", "ignore", "producer", "quantized_layers"}
+    return _modelopt(said) != NONE and not scope & {*quant_data, *said}
+
+
 def _scheme(config: dict[str, Any]) -> str:
     method = str(config.get("quant_method") or "").lower().replace("_", "-")
     if "quant_algo" in config or method.startswith("modelopt"):

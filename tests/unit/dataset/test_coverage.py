@@ -132,6 +132,19 @@ def test_on_further_architectures_a_sample_is_tried_and_what_the_cookbook_serves
     ]
 
 
+def test_a_config_that_says_too_little_is_listed_and_not_tried(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "configs/o--cut", MOE, {"quant_algo": "FP8"})
+    found = find_trials(settings, ARCHS)
+    assert "o/cut" not in {trial.repo_id for trial in found.trials}
+    assert list(found.unusable) == ["o/cut"]
+    text = as_markdown(found, {}, "the command")
+    assert (
+        "## Models whose config.json says too little\n\n- o/cut: hf_quant_config.json of " in text
+    )
+
+
 def test_one_model_is_tried_alone(settings: Settings) -> None:
     found = find_trials(dataclasses.replace(settings, model=("base",)), ARCHS)
     assert {trial.repo_id for trial in found.trials} == {"o/base"}

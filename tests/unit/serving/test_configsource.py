@@ -11,7 +11,7 @@ from kerneldefs.serving.settings import ROOT
 
 from .make import COMMIT, MOE, plans, write_model
 
-QUANT = {"quantization": {"quant_algo": "NVFP4"}}
+QUANT = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}
 
 
 def write_flat(folder: Path, name: str, quant: dict | None = None) -> Path:

@@ -43,12 +43,15 @@ def test_experts_under_another_name_are_still_experts(tmp_path: Path) -> None:
     assert (config.experts, config.mixture_of_experts) == (None, True)
 
 
+QUANT = {"quant_algo": "FP8", "exclude_modules": []}
+
+
 def test_digest_hangs_on_content_alone(tmp_path: Path) -> None:
     one = read(write_model(tmp_path / "a", {"a": 1, "b": float("inf")}))
     (tmp_path / "b").mkdir()
     (tmp_path / "b/config.json").write_text('{"b": Infinity,\n "a": 1}')
     assert one.sha256 == read(tmp_path / "b").sha256
-    write_model(tmp_path / "b", {"a": 1, "b": float("inf")}, {"quant_algo": "FP8"})
+    write_model(tmp_path / "b", {"a": 1, "b": float("inf")}, QUANT)
     assert one.sha256 != read(tmp_path / "b").sha256
     assert re.fullmatch("[0-9a-f]{64}", one.sha256)
 
@@ -70,6 +73,22 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, messa
         read(tmp_path)
 
 
+def test_a_quantization_that_says_no_layers_is_no_published_one(tmp_path: Path) -> None:
+    cut_down = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+    write_model(tmp_path, {}, cut_down)
+    with pytest.raises(KerneldefsError, match=r"and not which .*; give the published file"):
+        read(tmp_path)
+    for whole in (
+        {"producer": {"name": "modelopt"}, **cut_down},
+        {"quantization": {"quant_algo": "FP8", "exclude_modules": []}},
+        {"quantization": {"quant_algo": None}},
+    ):
+        write_model(tmp_path, {}, whole)
+        assert read(tmp_path).quant_data == whole
+    write_model(tmp_path, {"quantization_config": {"quant_method": "fp8"}}, cut_down)
+    assert read(tmp_path).quantization == "fp8"  # SGLang reads no further
+
+
 def test_a_directory_without_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(KerneldefsError, match=r"holds no config\.json; give a directory"):
         read(tmp_path)
@@ -83,7 +102,7 @@ CODE = {
 
 
 def test_the_copy_for_sglang_runs_no_code_of_the_repository(tmp_path: Path) -> None:
-    source = write_model(tmp_path / "in", CODE, {"quant_algo": "FP8"})
+    source = write_model(tmp_path / "in", CODE, QUANT)
     (source / "modeling_x.py").write_text("raise SystemExit")
     materialise(source, tmp_path / "out", trust_remote_code=False)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -91,7 +110,7 @@ def test_the_copy_for_sglang_runs_no_code_of_the_repository(tmp_path: Path) -> N
     text = (tmp_path / "out/config.json").read_text()
     assert "auto_map" not in text
     assert json.loads(text) == {"hidden_size": 8, "text_config": {"list": [{}]}}
-    assert json.loads((tmp_path / "out/hf_quant_config.json").read_text()) == {"quant_algo": "FP8"}
+    assert json.loads((tmp_path / "out/hf_quant_config.json").read_text()) == QUANT
 
 
 def test_the_copy_keeps_the_code_when_it_is_trusted(tmp_path: Path) -> None:
