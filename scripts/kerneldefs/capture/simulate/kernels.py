@@ -222,7 +222,9 @@ _CUTLASS_WIDTHS = {
 
 
 def install_cutlass_types() -> None:
-    """Give a stubbed `cutlass` its number types: Python code reads their width in bits."""
+    """Give a stubbed `cutlass` what Python code computes with: number types, with their width in
+    bits, and division.
+    """
     cutlass: Any = importlib.import_module("cutlass")
     if not isinstance(cutlass, StubModule):
         return
@@ -230,3 +232,5 @@ def install_cutlass_types() -> None:
         for name in names:
             members = {"width": width, "mlir_type": None, "__init__": lambda self, *a, **k: None}
             setattr(cutlass, name, type(name, (), members))
+    cute: Any = importlib.import_module("cutlass.cute")
+    cute.ceil_div = _ceil_div
