@@ -18,7 +18,9 @@ class Made:
     """A made-up operator: two tensors by default, and whatever a test needs beside them."""
 
     def __init__(self, reference: str, **slots: Any) -> None:
-        self.reference = reference
+        self.reference, self.prefix = reference, "made_up"
+        self.constraints: list[str] | None = None
+        self.more: Draft = {}  # further keys of what is dumped
         self.axes = {"n": Axis(False, None, None), "d": Axis(True, "d", None)}
         self.inputs: dict[str, Slot] = {"x": Slot(("n", "d"), None, None, None, False)}
         self.outputs: dict[str, Slot] = {"out": Slot(("n", "d"), None, None, None, False)}
@@ -30,10 +32,17 @@ class Made:
 
     def repaired(self) -> Draft:
         """Dump and repair it."""
-        template = Template(
-            API, "made", "made_up", "", self.axes, self.inputs, self.outputs, (), True
+        return repair(self.dumped(), self.call(), self.template()).definition
+
+    def template(self) -> Template:
+        """Return its template's record."""
+        return Template(
+            API, "made", self.prefix, "", self.axes, self.inputs, self.outputs, (), True
         )
-        call = KernelCall(
+
+    def call(self) -> KernelCall:
+        """Return the one call of it."""
+        return KernelCall(
             API,
             self.tensors,
             self.scalars,
@@ -46,7 +55,6 @@ class Made:
             "t",
             (),
         )
-        return repair(self.dumped(), call, template).definition
 
     def dumped(self) -> Draft:
         """Return what FlashInfer would write."""
@@ -64,6 +72,8 @@ class Made:
             "inputs": {name: spec(slot) for name, slot in self.inputs.items()},
             "outputs": {name: spec(slot) for name, slot in self.outputs.items()},
             "reference": self.reference,
+            **({} if self.constraints is None else {"constraints": self.constraints}),
+            **self.more,
         }
 
 

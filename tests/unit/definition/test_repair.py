@@ -10,9 +10,8 @@ from collections.abc import Callable
 import pytest
 from kerneldefs.definition.checks import Subject, errors, run_checks
 from kerneldefs.definition.draft import Quarantine
-from kerneldefs.definition.repair import evidence_of, in_dumped_order, repair
+from kerneldefs.definition.repair import repair
 from kerneldefs.definition.repairs import REPAIRS, Repair
-from kerneldefs.definition.templates import retarget
 
 from .calls import BF16, FP8, fact
 from .cases import CASES
@@ -57,65 +56,6 @@ def test_a_real_call_becomes_a_clean_definition_of_the_true_sizes(dumps: Dumps, 
     definition = dumps(name).repaired().definition
     assert definition["name"] == NAMES[name]
     assert errors(run_checks(Subject(definition))) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_repairing_a_repaired_definition_changes_nothing(dumps: Dumps, name: str) -> None:
-    dump = dumps(name)
-    once = dump.repaired().definition
-    evidence = evidence_of(dump.call, in_dumped_order(dump.template, dump.dumped))
-    own = retarget(dump.dumped, evidence)
-    evidence = own[1] if own else evidence
-    for step in REPAIRS:
-        assert step.apply(once, evidence) == once, step.id
-
-
-# Repair -> the parts of a definition that it may touch.
-TOUCHES = {
-    "reference-replaced": {"reference"},
-    "helpers": {"reference"},
-    "cache-layout": {"inputs"},
-    "per-row-scalar": {"inputs"},
-    "const-axes": {"axes"},
-    "undeclared-axes": {"axes", "inputs", "outputs"},
-    "scratch-inputs": {"inputs"},
-    "absent-inputs": {"inputs"},
-    "axis-inputs": {"inputs"},
-    "flag-inputs": {"inputs"},
-    "ignored-inputs": {"inputs"},
-    "input-dtypes": {"inputs"},
-    "unreturned-outputs": {"outputs"},
-    "output-dtypes": {"outputs"},
-    "overlapping-outputs": {"outputs"},
-    "epsilon": {"reference", "description"},
-    "variant-description": {"description"},
-    "logical-weights": {"description"},
-    "run": {"reference"},
-    "unused-axes": {"axes"},
-    "output-axes": {"axes"},
-    "constraints": {"constraints"},
-    "missing-constraints": {"constraints"},
-    "tags": {"tags"},
-    "name": {"name"},
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_repair_is_idempotent_and_touches_its_own_part_only(dumps: Dumps, name: str) -> None:
-    dump = dumps(name)
-    evidence = evidence_of(dump.call, in_dumped_order(dump.template, dump.dumped))
-    draft = dump.dumped
-    own = retarget(draft, evidence)
-    if own is not None:
-        draft, evidence, _ = own
-    for step in REPAIRS:
-        before = copy.deepcopy(draft)
-        after = step.apply(draft, evidence)
-        assert draft == before, f"{step.id} changed what it was given"
-        assert step.apply(after, evidence) == after, f"{step.id} is not idempotent"
-        changed = {key for key in after if after[key] != before.get(key)}
-        assert step.id == "extra-keys" or changed <= TOUCHES[step.id], step.id
-        draft = after
 
 
 @pytest.mark.parametrize("step", REPAIRS, ids=lambda step: step.id)
