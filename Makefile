@@ -35,7 +35,7 @@ run: .venv/base.stamp
 install: .venv/base.stamp .venv/dev.stamp
 
 # A changed lock makes the environment anew, so that nothing of the old one stays behind.
-.venv/base.stamp: $(LOCK)
+.venv/base.stamp: $(LOCK) scripts/kernel_package.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "error: PYTHON=$(PYTHON) is not Python 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear .venv

@@ -1,8 +1,8 @@
 """Install sglang-kernel without its compiled libraries.
 
 The wheel is 342 MB, 1.2 GB unpacked, nearly all of it GPU code that a capture without a GPU can
-neither load nor use. What such a capture needs are the package's Python files and the schemas of
-its operators, which stand in the libraries as plain C strings. This script installs those two and
+neither load nor use. What such a capture needs are the wheel's Python files and the schemas of its
+operators, which stand in the libraries as plain C strings. This script installs those two and
 leaves a `.dist-info` that pip can read and uninstall.
 
 Standard library only: it runs while the environment is being made.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PACKAGE = "sgl_kernel"
+PYTHON = (PACKAGE, "triton_kernels")  # the wheel's packages with Python files
 DISTRIBUTION = "sglang-kernel"
 SCHEMAS = f"{PACKAGE}/op_schemas.txt"
 CHUNK = 1 << 24  # bytes of a library looked at together
@@ -117,7 +118,7 @@ def _wanted(name: str) -> bool:
     if name.startswith("/") or ".." in name.split("/") or name.endswith("/"):
         return False
     top = name.split("/")[0]
-    return (top == PACKAGE and name.endswith(".py")) or top.endswith(".dist-info")
+    return (top in PYTHON and name.endswith(".py")) or top.endswith(".dist-info")
 
 
 def _write(site: Path, files: Iterable[tuple[str, bytes | None]]) -> None:

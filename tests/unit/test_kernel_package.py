@@ -41,6 +41,7 @@ def make_wheel(folder: Path, version: str = "1.0", library_bytes: bytes | None =
         archive.writestr("sgl_kernel/deep/er.py", "")
         archive.writestr("sgl_kernel/common_ops.abi3.so", blob)
         archive.writestr("sgl_kernel/../../escape.py", "")
+        archive.writestr("triton_kernels/matmul.py", "")
         archive.writestr("other/module.py", "")
         archive.writestr(
             f"{info}/METADATA", f"Metadata-Version: 2.1\nName: sglang-kernel\nVersion: {version}\n"
@@ -93,6 +94,7 @@ def test_python_files_and_schemas_are_installed_and_nothing_else(
         "sgl_kernel/__init__.py",
         "sgl_kernel/deep/er.py",
         "sgl_kernel/op_schemas.txt",
+        "triton_kernels/matmul.py",
         *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "INSTALLER")),
     }
     assert (site / "sgl_kernel/op_schemas.txt").read_text() == f"{ONE_LINE}\n{TIGHT}\n"
