@@ -31,10 +31,15 @@ def is_grouped(call: KernelCall) -> bool:
 
 
 def require_plain(call: KernelCall) -> None:
-    """Attention sinks, encoders and cross attention have no equivalent."""
-    kind = call.scalars.get("attention")
+    """Sinks, encoders and cross attention have no equivalent among templates without sinks."""
     if call.scalars.get("sinks"):
         raise Underivable("attention-sinks", f"{call.layer}: attention with sinks")
+    require_decoder(call)
+
+
+def require_decoder(call: KernelCall) -> None:
+    """Encoders and cross attention have no equivalent."""
+    kind = call.scalars.get("attention")
     if kind not in (None, "decoder"):
         raise Underivable("attention-kind", f"{call.layer}: {kind} attention")
 

@@ -25,7 +25,7 @@ from kerneldefs.derive.attention import (
     paged_tensors,
     planned_offsets,
     query_dtype,
-    require_plain,
+    require_decoder,
 )
 from kerneldefs.derive.equivalent import (
     F32,
@@ -124,12 +124,10 @@ class Heads:
         return known if causal is None else {**known, "causal": causal}
 
 
-def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
-    if not is_grouped(call):
-        return
-    require_plain(call)
+def heads_of(call: KernelCall) -> Heads:
+    """Return what an observed call says of its heads."""
     said = call.scalars
-    heads = Heads(
+    return Heads(
         said["num_qo_heads"],
         said["num_kv_heads"],
         said["head_dim_qk"],
@@ -138,6 +136,13 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         said["scale"],
         query_dtype(call),
     )
+
+
+def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
+    if not is_grouped(call) or call.scalars.get("sinks"):
+        return  # families/sinks.py has those
+    require_decoder(call)
+    said, heads = call.scalars, heads_of(call)
     sizes = options.page_sizes if PAGE_SIZE in options.variants else ()
     larger = [size for size in sizes if size > 1]
     if said["mode"] == "decode":
