@@ -24,6 +24,8 @@ _SAID: dict[str, tuple[str, ...]] = {
     "num_local_experts": ("local_num_experts",),
     "num_qo_heads": ("num_qo_heads", "num_heads"),
     "num_routed_experts": ("num_experts",),
+    "padded_hidden_size": ("hidden_size",),
+    "padded_intermediate_size": ("intermediate_size",),
 }
 
 Seen = dict[str, dict[str, int]]  # axis -> {where it was seen: its size there}

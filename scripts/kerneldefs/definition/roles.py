@@ -64,6 +64,7 @@ _OF_TYPE: dict[str, dict[str, str]] = {
     "moe": {
         "hidden_size": "moe_hidden",
         "intermediate_size": "moe_intermediate",
+        "output_size": "moe_hidden",
         "top_k": "top_k",
         "topk": "top_k",
     },

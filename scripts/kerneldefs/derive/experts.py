@@ -25,6 +25,10 @@ class Experts:
     bias: bool
     gated: bool
     scaling: float
+    activation: str
+    biased: bool  # both products
+    clamp: float | None
+    alpha: float | None
 
     @property
     def grouped(self) -> bool:
@@ -41,6 +45,11 @@ class Experts:
     def rows(self) -> int:
         """Return the rows of an expert's first matrix."""
         return 2 * self.width if self.gated else self.width
+
+    @property
+    def plain(self) -> bool:
+        """Whether an expert is two products and an activation, and nothing more."""
+        return not (self.biased or self.clamp or self.alpha)
 
     def common(self) -> dict[str, Any]:
         """Return the scalars that every trtllm MoE function takes."""
@@ -71,8 +80,6 @@ def read(call: KernelCall) -> Experts:
     routing = str(said["routing"])
     if routing not in ROUTING_NUMBERS:
         raise Underivable("moe-routing", f"{call.layer}: no template routes as {routing}")
-    if said.get("clamp") or said.get("alpha"):
-        raise Underivable("moe-activation", f"{call.layer}: an activation with clamp or alpha")
     if str(said["activation"]) not in ("silu", "relu2"):
         raise Underivable("moe-activation", f"{call.layer}: experts with {said['activation']}")
     return Experts(
@@ -87,4 +94,8 @@ def read(call: KernelCall) -> Experts:
         bias="correction_bias" in call.tensors or routing == "ds",
         gated=bool(said["gated"]),
         scaling=float(said.get("routed_scaling_factor") or 1.0),
+        activation=str(said["activation"]),
+        biased=bool(said.get("biased")),
+        clamp=said.get("clamp"),
+        alpha=said.get("alpha"),
     )

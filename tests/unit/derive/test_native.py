@@ -11,7 +11,10 @@ import pytest
 from .make import ROOT
 
 # Cases of native.py. What is not here has no forward in torch: docs/derive.md names it.
-CASES = ("gemm", "rope", "gqa_paged", "mla_paged", "moe", "gdn_prefill", "norms_and_activation")
+CASES = (
+    *("gemm", "rope", "gqa_paged", "mla_paged", "gqa_sinks", "moe", "moe_mxfp4", "gdn_prefill"),
+    "norms_and_activation",
+)
 
 
 @pytest.fixture(scope="module")

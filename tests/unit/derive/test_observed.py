@@ -70,4 +70,4 @@ def test_observed_calls_become_definitions(model: str) -> None:
     result = derive(observed.config, observed.calls, EMPTY, Options(), predicted=sizes)
     assert KNOWN[model] <= {candidate.name for candidate in result.candidates}
     lost = {item.cause for item in result.quarantined} - {"no-template"}
-    assert lost <= {"attention-sinks", "moe-activation", "norm-kind"}
+    assert lost <= {"norm-kind"}

@@ -108,6 +108,9 @@ def test_experts_in_other_formats_are_a_variant() -> None:
         f"moe_fp8_block_scale_ds_routing_{sizes}": "",
         f"moe_bf16_ds_routing_{sizes}": "quantization",
         "moe_fp4_block_scale_ds_routing_topk8_e32_h7168_i2048_act3_ng8_kg4": "quantization",
+        f"moe_fp8_per_tensor_ds_routing_{sizes}": "quantization",
+        f"moe_mxfp8_block_scale_ds_routing_{sizes}": "quantization",
+        f"moe_bf16_mxfp4_block_scale_ds_routing_{sizes}": "quantization",
     }
 
 

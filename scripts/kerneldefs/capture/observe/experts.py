@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kerneldefs.capture.observe.ops import FUSED_MOE, ROUTINGS
-from kerneldefs.capture.observe.seen import Seen
+from kerneldefs.capture.observe.seen import Seen, dtype_name
 from kerneldefs.capture.observe.weights import block_size, first_tensor, quantization, scheme_name
 
 
@@ -26,6 +26,21 @@ def routing(runner_config: Any, topk: Any) -> str:
     if topk.scoring_func == "sigmoid":
         return "sigmoid_renorm" if topk.renormalize else "sigmoid"
     return "renormalize_naive" if topk.renormalize else "default"
+
+
+def _told(method: Any, found: str) -> str:
+    """Return the routing that kernels are told; MXFP4's are told the equal one for gpt-oss."""
+    naive = found == "renormalize_naive" and type(method).__name__ == "Mxfp4MoEMethod"
+    return "renormalize" if naive else found
+
+
+def activations(method: Any, x: Any) -> str:
+    """Return the format in which an expert's first product takes hidden states."""
+    kernel = getattr(method, "_fi_kernel", None)  # of MXFP4 weights, by architecture
+    exact = getattr(method, "flashinfer_mxfp4_moe_precision", None) == "bf16"
+    if kernel in ("trtllm_sm100", "cutlass_sm120") and not exact:
+        return "mxfp8"
+    return dtype_name(x.dtype)
 
 
 def read(layer: Any, arguments: dict[str, Any], topk: Any) -> Iterator[Seen]:
@@ -61,9 +76,14 @@ def read(layer: Any, arguments: dict[str, Any], topk: Any) -> Iterator[Seen]:
             "num_local_experts": local,
             "num_fused_shared_experts": shared,
             "top_k": top_k,
-            "hidden_size": int(config.hidden_size),
-            "intermediate_size": int(config.intermediate_size_per_partition),
-            "routing": routing(config, topk),
+            "hidden_size": int(getattr(method, "hidden_size", 0) or config.hidden_size),
+            "intermediate_size": int(
+                getattr(method, "intermediate_size_per_partition", 0)  # with the kernel's padding
+                or config.intermediate_size_per_partition
+            ),
+            "activations": activations(method, x),
+            "biased": first_tensor(layer, "w13_weight_bias") is not None,
+            "routing": _told(method, routing(config, topk)),
             "n_group": getattr(topk, "num_expert_group", None),
             "topk_group": getattr(topk, "topk_group", None),
             "scoring": getattr(topk, "scoring_func", None),

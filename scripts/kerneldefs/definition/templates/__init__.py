@@ -5,7 +5,16 @@ from __future__ import annotations
 from kerneldefs.definition.draft import Draft, Quarantine
 from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.own import Retarget
-from kerneldefs.definition.templates import attention, gemm, mla, moe, quantization, sparse, state
+from kerneldefs.definition.templates import (
+    attention,
+    gemm,
+    mla,
+    moe,
+    moe_scaled,
+    quantization,
+    sparse,
+    state,
+)
 
 # API -> when and how its calls are described by a template of ours.
 RETARGETS: dict[str, Retarget] = {
@@ -13,6 +22,7 @@ RETARGETS: dict[str, Retarget] = {
     **gemm.ROWS,
     **mla.ROWS,
     **moe.ROWS,
+    **moe_scaled.ROWS,
     **quantization.ROWS,
     **sparse.ROWS,
     **state.ROWS,

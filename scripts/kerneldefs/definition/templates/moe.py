@@ -276,12 +276,6 @@ ROWS: dict[str, Retarget] = {
         _GIVEN,
         "hidden_states",
     ),
-    "trtllm_fp8_per_tensor_scale_moe": Retarget(
-        f"{_MOE}: scales the linear half by the gates' scale and the gates by its",
-        _with_top_k(PER_TENSOR),
-        _GIVEN,
-        "hidden_states",
-    ),
     "mono_moe": Retarget(
         f"{_MOE}: activates the last half of the first weights, the kernel the first",
         _with_top_k(MONO),

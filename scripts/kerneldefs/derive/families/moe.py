@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from kerneldefs.capture.observe.ops import FUSED_MOE
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.definition.own import OwnTemplate
+from kerneldefs.definition.templates import moe_scaled
 from kerneldefs.derive.equivalent import (
     BF16,
     F32,
@@ -22,6 +23,7 @@ from kerneldefs.derive.equivalent import (
     fact,
 )
 from kerneldefs.derive.experts import Experts, read
+from kerneldefs.derive.scaled_experts import scaled
 
 _SWIGLU = 3  # flashinfer.tllm_enums.ActivationType (0.6.18)
 # Routings that FlashInfer has a template for, with weights in blocks of FP8 or FP4.
@@ -44,7 +46,8 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     if scheme not in _FORMATS:
         raise Underivable("moe-format", f"{call.layer}: no template for experts of {scheme}")
     yield _FORMATS[scheme](experts, call)
-    if QUANTIZATION in options.variants:
+    padded = any(tensor.shape[-1] != experts.hidden for tensor in call.outputs[:1])
+    if QUANTIZATION in options.variants and not padded:  # with another format's padding
         for other, make in _FORMATS.items():
             if other != scheme:
                 try:
@@ -91,7 +94,14 @@ def _without(template: OwnTemplate, axes: tuple[str, ...], inputs: tuple[str, ..
     )
 
 
+def _require_plain(experts: Experts, call: KernelCall, what: str) -> None:
+    if not experts.plain:
+        reason = f"{call.layer}: no {what} template with a bias or a clamp"
+        raise Underivable("moe-activation", reason)
+
+
 def _plain(experts: Experts, call: KernelCall) -> Equivalent:
+    _require_plain(experts, call, "unquantized")
     if experts.routing not in _PLAIN:
         raise Underivable("moe-routing", f"{call.layer}: no reference routes as {experts.routing}")
     own = _without(
@@ -145,6 +155,7 @@ def _require_template(experts: Experts, call: KernelCall, block: int, what: str)
 
 
 def _fp8_block(experts: Experts, call: KernelCall) -> Equivalent:
+    _require_plain(experts, call, "FP8")
     _require_template(experts, call, 128, "FP8")
     e, h, i, rows = experts.local, experts.hidden, experts.width, experts.rows
     return Equivalent(
@@ -168,32 +179,22 @@ def _fp8_block(experts: Experts, call: KernelCall) -> Equivalent:
 
 
 def _fp8_tensor(experts: Experts, call: KernelCall) -> Equivalent:
-    if experts.routing != "default" or experts.bias or experts.scaling != 1.0:
-        raise Underivable(
-            "moe-routing", f"{call.layer}: FP8 per tensor has the default routing only"
-        )
-    e, h, i = experts.local, experts.hidden, experts.width
-    return Equivalent(
-        name=f"trtllm_fp8_per_tensor_scale_moe_topk{experts.top_k}_e{e}_h{h}_i{i}",
-        op_type="moe",
-        api="flashinfer.fused_moe.trtllm_fp8_per_tensor_scale_moe",
-        prefix="trtllm_fp8_per_tensor_scale_moe",
-        tensors={
-            **experts.router(),
-            "hidden_states": fact(FP8, TOKENS, h),
-            "gemm1_weights": fact(FP8, e, experts.rows, h),
-            "gemm2_weights": fact(FP8, e, h, i),
-            "output1_scales_scalar": fact(F32, e),
-            "output1_scales_gate_scalar": fact(F32, e),
-            "output2_scales_scalar": fact(F32, e),
-        },
-        scalars={**experts.common(), "routed_scaling_factor": None},
-        outputs=(fact(BF16, TOKENS, h),),
-        routed=True,
-    )
+    return scaled(experts, call, moe_scaled.FP8)
+
+
+def _mxfp8(experts: Experts, call: KernelCall) -> Equivalent:
+    return scaled(experts, call, moe_scaled.MXFP8)
+
+
+def _mxfp4(experts: Experts, call: KernelCall) -> Equivalent:
+    """Kernels of sm_100 quantize hidden states to MXFP8; others take them as they are."""
+    quantized = call.scalars.get("activations") == "mxfp8"
+    return scaled(experts, call, moe_scaled.MXFP4 if quantized else moe_scaled.MXFP4_BF16)
 
 
 def _nvfp4(experts: Experts, call: KernelCall) -> Equivalent:
+    if not experts.plain:  # which FlashInfer's template knows nothing of
+        return scaled(experts, call, moe_scaled.NVFP4)
     _require_template(experts, call, 16, "FP4")
     e, h, i, rows = experts.local, experts.hidden, experts.width, experts.rows
     groups = f"_ng{experts.groups}_kg{experts.topk_groups}" if experts.grouped else ""
@@ -223,5 +224,7 @@ _FORMATS: dict[str, Callable[[Experts, KernelCall], Equivalent]] = {
     "fp8_block": _fp8_block,
     "fp8_tensor": _fp8_tensor,
     "nvfp4": _nvfp4,
+    "mxfp8": _mxfp8,
+    "mxfp4": _mxfp4,
 }
 FAMILY = Family("moe", (FUSED_MOE,), _equivalents)
