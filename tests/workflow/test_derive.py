@@ -20,9 +20,6 @@ EXPLAINED = {
     # trtllm_mla prefills a cached prefix unabsorbed, so paged MLA prefill is not called
     "deepseek-v3": [("b200", "auto", {"mla"})],
     "kimi-k2": [("b200", "auto", {"mla"})],
-    # sm_100 fuses the gate of the shared expert into another kernel; sm_90 the shared expert into
-    # the routed ones
-    "qwen3-next-80b-a3b": [("b200", "", {"gemm"}), ("h200", "", {"gemm", "activation"})],
 }
 
 

@@ -101,10 +101,19 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
     heads = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
     scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse}
     modes = ((DECODE, False), (EXTEND, True))
+    if sparse is None and _unabsorbed(subject):
+        modes = modes[:1]
     yield from attention(subject, "self_attn.attn_mqa", **heads, **scale, modes=modes)
     # Sparse models too: a prompt that has no more tokens than are chosen needs no choice.
     heads = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
     yield from attention(subject, "self_attn.attn_mha", **heads, modes=((EXTEND, False),))
+
+
+def _unabsorbed(subject: Subject) -> bool:
+    """Whether a prefill on a cached prefix is not absorbed either: trtllm_mla's on sm_100."""
+    config = subject.config
+    chosen = config.attention_backend in (None, "trtllm_mla") and config.arch == "sm_100"
+    return chosen and subject.kind in ("deepseek_v3", "kimi_k2")
 
 
 def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:

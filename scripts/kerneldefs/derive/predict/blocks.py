@@ -18,6 +18,12 @@ from kerneldefs.derive.predict.calls import (
     linear,
     norms,
 )
+from kerneldefs.derive.predict.experts import (
+    activations,
+    fused_shared_width,
+    gates_shared_expert,
+    padded,
+)
 
 
 def dense(subject: Subject) -> Iterator[KernelCall]:
@@ -33,6 +39,8 @@ def dense(subject: Subject) -> Iterator[KernelCall]:
     for width in subject.sizes.intermediate:
         if subject.sizes.experts and _all_sparse(subject) and width == _plain_width(subject):
             continue  # a width that config.json names and no layer has
+        if width == fused_shared_width(subject):
+            continue
         yield linear(subject, "mlp.gate_up_proj", 2 * width, hidden, shards=(width, width))
         yield linear(subject, "mlp.down_proj", hidden, width)
         yield call(
@@ -79,6 +87,7 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
     routing = "ds" if deepseek else "renormalize_naive" if naive else "renormalize"
     if not deepseek and data.get("norm_topk_prob") is False:
         routing = "default"
+    hidden, width = padded(subject, moe.hidden, moe.intermediate)
     tensors = {"hidden_states": contiguous((TOKENS, moe.hidden), subject.dtype)}
     if deepseek:
         tensors["correction_bias"] = contiguous((moe.experts,), "float32")
@@ -88,22 +97,25 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
         tensors,
         {
             "quantization": subject.scheme,
+            "activations": activations(subject),
+            "biased": biased,
             "num_experts": moe.experts,
             "num_local_experts": moe.local_experts,
             "top_k": moe.top_k,
-            "hidden_size": moe.hidden,
-            "intermediate_size": moe.intermediate,
+            "hidden_size": hidden,
+            "intermediate_size": width,
             "routing": routing,
             "n_group": moe.groups,
             "topk_group": moe.topk_groups,
             "activation": "relu2" if subject.kind == "nemotron_h" else "silu",
             "gated": subject.kind != "nemotron_h",
             "clamp": data.get("swiglu_limit"),
-            "alpha": None,
+            "alpha": data.get("swiglu_alpha") or (1.702 if biased else None),
             "routed_scaling_factor": data.get("routed_scaling_factor"),
         },
+        (contiguous((TOKENS, moe.hidden), subject.dtype),),
     )
-    if data.get("shared_expert_intermediate_size"):  # Qwen's shared expert has a gate of one row
+    if gates_shared_expert(subject):
         yield linear(subject, "mlp.shared_expert_gate", 1, moe.hidden, scheme="none")
 
 

@@ -1,0 +1,53 @@
+"""What the architecture decides about experts: padding, formats, and what becomes of shared ones.
+
+Rules of sglang 0.5.21: srt/models/deepseek_v2.py, srt/models/qwen2_moe.py and
+srt/layers/quantization/mxfp4.py.
+"""
+
+from __future__ import annotations
+
+from kerneldefs.derive.predict.calls import Subject
+from kerneldefs.serving.ranksizes import round_up
+
+_HOPPER = ("sm_80", "sm_89", "sm_90")
+
+
+def _before_blackwell(subject: Subject) -> bool:
+    return subject.config.arch in _HOPPER
+
+
+def activations(subject: Subject) -> str:
+    """Return the format in which experts take hidden states: MXFP4's are quantized on sm_100."""
+    quantized = subject.scheme == "mxfp4" and not _before_blackwell(subject)
+    return "mxfp8" if quantized else subject.dtype
+
+
+def padded(subject: Subject, hidden: int, width: int) -> tuple[int, int]:
+    """Return the widths that experts' kernels are given."""
+    if subject.scheme != "mxfp4":
+        return hidden, width
+    if _before_blackwell(subject):
+        return hidden, round_up(width, 64)
+    return round_up(hidden, 256), round_up(width, 128)
+
+
+def fused_shared_width(subject: Subject) -> int | None:
+    """Return the width on one rank of shared experts that are computed with the routed ones."""
+    data, moe = subject.data, subject.sizes.experts
+    if moe is None or moe.intermediate is None or not _before_blackwell(subject):
+        return None
+    width = int(data.get("moe_intermediate_size") or 0)
+    if subject.kind == "deepseek_v3":
+        alike = moe.experts == 256 and data.get("n_shared_experts") == 1
+        fused = alike and subject.config.ep == 1 and subject.scheme != "nvfp4"
+    else:
+        shared = data.get("shared_expert_intermediate_size")
+        fused = subject.kind.startswith("qwen3_next") and shared == width
+    return width // subject.sizes.dense_tp if fused else None
+
+
+def gates_shared_expert(subject: Subject) -> bool:
+    """Whether a gate of one row is a product of its own; Qwen3-Next's is fused on sm_100."""
+    if not subject.data.get("shared_expert_intermediate_size"):
+        return False
+    return not subject.kind.startswith("qwen3_next") or _before_blackwell(subject)
