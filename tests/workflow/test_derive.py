@@ -15,16 +15,8 @@ from kerneldefs.serving.modelconfig import read_model_config
 
 from .conftest import ROOT, Project
 
-# Model -> where in a config's id a difference is known, the families that differ, and why.
-EXPLAINED = {
-    # trtllm_mla prefills a cached prefix unabsorbed, so paged MLA prefill is not called
-    "deepseek-v3": [("b200", "auto", {"mla"})],
-    "kimi-k2": [("b200", "auto", {"mla"})],
-}
-
-
 def differing(results: Path, model: str) -> dict[str, set[str]]:
-    """Return by config the families in which predicted and observed names differ, unexplained."""
+    """Return by config the families in which predicted and observed names differ."""
     source = read_model_config(ROOT / "config/models" / model, model, "bundled")
     found = {}
     for path in sorted((results / "configs").glob("*.json")):
@@ -35,9 +27,6 @@ def differing(results: Path, model: str) -> dict[str, set[str]]:
         one, other = ({(r.name, r.family) for r in rows if not r.reason} for rows in (seen, told))
         assert one & other
         families = {family for _, family in one ^ other}
-        for hardware, backend, known in EXPLAINED.get(model, ()):
-            if config.id.startswith(hardware) and config.id.endswith(backend):
-                families -= known
         if families:
             found[config.id] = families
     return found

@@ -16,13 +16,10 @@ from .observed import FOLDER, load
 FILES = sorted(FOLDER.glob("*.json"))
 # Model -> names that only config.json's formulas have, and why no capture shows them.
 UNSEEN = {
-    # sm_100 prefills a cached prefix unabsorbed; it multiplies, activates and quantizes in one
-    # kernel in the shared expert
+    # sm_100 multiplies, activates and quantizes in one kernel in the shared expert
     "deepseek-v3.1-nvfp4": {
         "fp4_quantize_k256",
         "gemm_fp4_N512_K7168",
-        "mla_paged_prefill_causal_h16_ckv512_kpe64_ps1",
-        "mla_paged_prefill_causal_h16_ckv512_kpe64_ps64",
         "silu_and_mul_h512",
     },
 }

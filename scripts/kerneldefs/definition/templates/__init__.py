@@ -14,6 +14,7 @@ from kerneldefs.definition.templates import (
     quantization,
     sparse,
     state,
+    trtllm,
 )
 
 # API -> when and how its calls are described by a template of ours.
@@ -26,6 +27,7 @@ RETARGETS: dict[str, Retarget] = {
     **quantization.ROWS,
     **sparse.ROWS,
     **state.ROWS,
+    **trtllm.ROWS,
 }
 
 

@@ -100,9 +100,9 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
     sparse = subject.sizes.indexer.top_k if subject.sizes.indexer else None
     heads = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
     scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse}
-    modes = ((DECODE, False), (EXTEND, True))
+    modes = [(DECODE, False), (EXTEND, True)]
     if sparse is None and _unabsorbed(subject):
-        modes = modes[:1]
+        modes.pop()
     yield from attention(subject, "self_attn.attn_mqa", **heads, **scale, modes=modes)
     # Sparse models too: a prompt that has no more tokens than are chosen needs no choice.
     heads = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
