@@ -73,6 +73,9 @@ class Stub:
     def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
         return (object,)
 
+    def __instancecheck__(self, instance: Any) -> bool:
+        return False  # nothing can have been made of a class that is not there
+
     def __iter__(self) -> Any:
         raise TypeError(_DUNDER_ERRORS.format(self._stub_name, "a sequence"))
 

@@ -34,6 +34,10 @@ def test_a_stub_is_no_number_and_no_sequence(use):
         use(Stub("package"))
 
 
+def test_nothing_is_of_a_class_that_is_a_stub():
+    assert not isinstance(1, Stub("package.Class"))
+
+
 def test_a_stub_hidden_in_a_result_is_found():
     assert contains_stub((1, [Stub("x")])) and not contains_stub((1, [2], None))
 
