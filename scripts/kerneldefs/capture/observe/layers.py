@@ -26,6 +26,7 @@ from kerneldefs.capture.observe.ops import (
     contiguous,
 )
 from kerneldefs.capture.observe.seen import Seen, dtype_name
+from kerneldefs.capture.record import TensorFact
 
 Reader = Callable[[Any, dict[str, Any], dict[str, Any]], Iterator[Seen]]
 
@@ -256,6 +257,21 @@ def indexer(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Ite
             "topk": int(layer.index_topk),
         },
     )
+
+
+def indexer_weights(layer: Any, rows: int) -> tuple[Seen, TensorFact]:
+    """Return the product that weighs an indexer's heads, into single precision, and its result.
+
+    Shorter prompts than the choice skip it (dsa_indexer.py of sglang 0.5.21).
+    """
+    n, k = layer.weight.shape
+    weight = contiguous((n, k), dtype_name(layer.weight.dtype))
+    seen = Seen(
+        LINEAR,
+        {"x": contiguous((rows, k), weight.dtype), "weight": weight},
+        {"kind": type(layer).__name__, "scheme": "operator", "quantization": "none", "bias": False},
+    )
+    return seen, contiguous((rows, n), "float32")
 
 
 def topk(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:

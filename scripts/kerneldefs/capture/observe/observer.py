@@ -17,10 +17,12 @@ from kerneldefs.capture.observe.net import OperatorNet, Weights
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.observe.seen import Seen, results
 from kerneldefs.capture.probe import NOT_TEXT
+from kerneldefs.capture.record import TensorFact
 from kerneldefs.capture.recorder import Recorder
 
 _HOOKED = "_kerneldefs_hooked"
 MODULE_TREE = "module tree"  # the phase of what a fused kernel did in a layer's place
+_UNASKED = ".indexer.weights_proj"  # of sparse attention, which short prompts never ask
 _ROWS = 4  # tokens of such a record; no definition depends on it
 
 
@@ -151,6 +153,9 @@ class Observer:
         if kind.endswith("RMSNorm") and isinstance(weight, torch.Tensor) and weight.ndim == 1:
             rows = contiguous((_ROWS, weight.shape[0]), str(weight.dtype).removeprefix("torch."))
             self._record_at(name, layers.norm_of(module, rows))
+        if name.endswith(_UNASKED):
+            product, result = layers.indexer_weights(module, _ROWS)
+            self._record_at(name, product, result)
         for rotary, heads, kv_heads in _bypassed_rotary(module, self._called):
             size = int(rotary.head_size)
             dtype = str(_model_dtype(module)).removeprefix("torch.")
@@ -158,8 +163,8 @@ class Observer:
             query, key = (contiguous((_ROWS, n * size), dtype) for n in (heads, kv_heads))
             self._record_at(name, layers.rope_of(rotary, positions, query, key))
 
-    def _record_at(self, layer: str, seen: Seen) -> None:
-        self._recorder.observe(seen.op, seen.facts(), seen.plain(), (), layer)
+    def _record_at(self, layer: str, seen: Seen, *results: TensorFact) -> None:
+        self._recorder.observe(seen.op, seen.facts(), seen.plain(), results, layer)
 
 
 def _model_dtype(module: torch.nn.Module) -> torch.dtype:

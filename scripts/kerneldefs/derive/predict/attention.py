@@ -124,6 +124,8 @@ def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
     width = indexer.heads * indexer.head_dim
     yield linear(subject, "self_attn.indexer.wq_b", width, latent.q_lora_rank)
     yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
+    weights = "self_attn.indexer.weights_proj"
+    yield linear(subject, weights, indexer.heads, hidden, scheme="none", output="float32")
     sizes = (indexer.heads, 1, rotary, rotary)
     yield rope(subject, "self_attn.indexer.rotary_emb", *sizes, neox=True)
     yield call(

@@ -157,6 +157,27 @@ def test_sizes_of_a_linear_layer_are_those_it_multiplies_by() -> None:
     assert seen.tensors["weight"].shape == (6, 8)
 
 
+def test_the_weights_of_an_indexer_are_told_by_the_module_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hooks, "HOOKS", ())
+    recorder, model = Recorder(), nn.Module()
+    model.indexer = nn.Module()
+    model.indexer.weights_proj = nn.Linear(8, 4, bias=False)
+    outer = nn.ModuleDict({"attn": model})
+    observer = Observer(recorder)
+    observer.follow(outer)
+    observer.finish()
+    (call,) = recorder.calls()
+    assert (call.op, call.phase, call.layer) == (
+        ops.LINEAR,
+        MODULE_TREE,
+        "attn.indexer.weights_proj",
+    )
+    assert call.tensors["weight"].shape == (4, 8)
+    assert call.outputs[0].dtype == "float32"
+
+
 def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
