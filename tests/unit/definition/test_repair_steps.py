@@ -145,7 +145,8 @@ def applied(draft: Draft, evidence: Evidence) -> Iterator[str]:
             yield step.id
         draft = after
     for step in REPAIRS:
-        assert step.apply(draft, evidence) == draft, f"{step.id} repairs what is repaired"
+        if step.id != "reference-replaced":  # it would take away what run() was given since
+            assert step.apply(draft, evidence) == draft, f"{step.id} repairs what is repaired"
 
 
 def start(dumped: Draft, call: KernelCall, template: Template) -> tuple[Draft, Evidence]:

@@ -29,7 +29,8 @@ from kerneldefs.definition.execution.attention import (
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 
-def _epsilon(definition: Definition) -> float:
+def epsilon_of(definition: Definition) -> float:
+    """Return the epsilon that a norm's name says."""
     found = re.search(r"_eps([0-9.]+(?:e-?\d+)?)", definition["name"])
     return float(found[1]) if found else 1e-6  # what FlashInfer's templates fix
 
@@ -40,7 +41,7 @@ def norm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     if "residual" in values:
         hidden = hidden + values["residual"].float()
     weight = values["weight"].float() + ("gemma" in definition["name"])
-    expected = rms_norm(hidden, hidden.shape[-1:], weight, _epsilon(definition))
+    expected = rms_norm(hidden, hidden.shape[-1:], weight, epsilon_of(definition))
     pairs = [Pair(run(*values.values())[0], expected)]
     if len(definition["outputs"]) == 2:
         pairs.append(Pair(run(*values.values())[1], hidden))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable
 
 from kerneldefs.definition.execution import (
+    beside,
     drawn,
     experts,
     given,
@@ -16,21 +15,8 @@ from kerneldefs.definition.execution import (
     quantized,
     recurrent,
 )
-from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
+from kerneldefs.definition.execution.pairs import Definition, Row
 
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """The definitions that a pattern of names fits, and what to compare them with."""
-
-    name: str
-    inputs: tuple[str, ...]  # that a definition must have, and no others but those in `others`
-    others: tuple[str, ...]
-    against: str
-    pairs: Callable[[Definition, Values, Run], list[Pair]]
-
-
-_HEADS = "a loop over tokens and heads in float64"
 _SORTED = "a loop over sorted rows"
 _MATMUL = "torch.matmul in float64"
 _SEARCH = "a search for each number's code"
@@ -250,35 +236,15 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(r"segment_gemm_run_.*", ("x", "weights", "seg_indptr"), (), _MATMUL, products.segments),
     Row(
-        r"gdn_prefill_gates_.*",
-        ("q", "k", "v", "g", "beta", "initial_state", "cu_seqlens"),
-        (),
-        _HEADS,
-        recurrent.gdn_prefill,
-    ),
-    Row(
-        r"gdn_decode_.*_kv",
-        ("q", "k", "v", "state", "A_log", "a", "dt_bias", "b"),
-        (),
-        _HEADS,
-        recurrent.gdn_decode,
-    ),
-    Row(
-        r"append_paged_kv_cache_.*",
-        ("append_key", "append_value", "batch_indices", "positions"),
-        ("k_cache", "v_cache", "kv_indices", "kv_indptr", "kv_last_page_len"),
-        "a loop over rows",
-        recurrent.append,
-    ),
-    Row(
         r"chain_speculative_sampling_v\d+",
         ("draft_probs", "draft_token_ids", "target_probs"),
         (),
         f"shares of {recurrent.ROWS} rows",
         recurrent.chain,
     ),
-    Row(r"gemm_n\d+_k\d+", ("A", "B"), (), "torch.matmul", independent.gemm),
+    Row(r"gemm_n\d+_k\d+(_\w+)?", ("A", "B"), (), "torch.matmul", independent.gemm),
     Row(r"silu_and_mul_.*", (), ("x", "input"), "torch.nn.functional.silu", independent.gated_silu),
+    *beside.ROWS,
 )
 
 

@@ -181,14 +181,16 @@ def positions(wanted: Wanted) -> Any:
 
 
 def places_in_requests(wanted: Wanted) -> Any:
-    """Consecutive positions of each request's new tokens, on the pages that it has."""
-    owners = requests(wanted).tolist()
-    rows = [pages * wanted.plan.page_size for pages in wanted.plan.pages]
-    counts = [0] * len(rows)
-    found = []
+    """Positions of each request's new tokens: the last ones of the pages that it has."""
+    plan, owners = wanted.plan, requests(wanted).tolist()
+    lengths = [
+        (pages - 1) * plan.page_size + (keys - 1) % plan.page_size + 1
+        for pages, keys in zip(plan.pages, plan.keys, strict=True)
+    ]
+    left, found = [owners.count(index) for index in range(len(lengths))], []
     for owner in owners:
-        found.append(counts[owner] % max(1, rows[owner]))
-        counts[owner] += 1
+        found.append(max(0, lengths[owner] - left[owner]))
+        left[owner] -= 1
     return torch.tensor(found)
 
 

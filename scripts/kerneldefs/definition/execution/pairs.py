@@ -22,3 +22,14 @@ class Pair:
     expected: Any
     sure: Any = None
     tolerance: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The definitions that a pattern of names fits, and what to compare them with."""
+
+    name: str
+    inputs: tuple[str, ...]  # that a definition must have, and no others but those in `others`
+    others: tuple[str, ...]
+    against: str
+    pairs: Callable[[Definition, Values, Run], list[Pair]]

@@ -20,49 +20,60 @@ def _step(state: Any, k: Any, v: Any, decay: float, beta: float) -> Any:
     return decay * state @ forgetting + beta * torch.outer(v, k)
 
 
-def gdn_prefill(definition: Definition, values: Values, run: Run) -> list[Pair]:
-    """Sequences one head and one token at a time."""
-    q, k, v, g, beta = (values[name].double() for name in ("q", "k", "v", "g", "beta"))
-    outputs = torch.zeros(v.shape, dtype=torch.float64)
-    states = values["initial_state"].double().clone()
-    for index, part in enumerate(parts(values["cu_seqlens"])):
+def _steps(
+    values: Values, decay: Any, beta: Any, states: Any, sequences: list[slice]
+) -> tuple[Any, Any]:
+    """Sequences one head and one token at a time; q, k, v [tokens, heads, d], states [V, K]."""
+    q, k, v = (values[name].double() for name in ("q", "k", "v"))
+    scale = values.get("scale") or q.shape[2] ** -0.5
+    outputs, states = torch.zeros(v.shape, dtype=torch.float64), states.double().clone()
+    for index, part in enumerate(sequences):
         for head in range(v.shape[1]):
             places = [head * x.shape[1] // v.shape[1] for x in (q, k)]
             for t in range(part.start, part.stop):
-                key, gates = k[t, places[1]], (float(g[t, head]), float(beta[t, head]))
+                key, gates = k[t, places[1]], (float(decay[t, head]), float(beta[t, head]))
                 states[index, head] = _step(states[index, head], key, v[t, head], *gates)
-                outputs[t, head] = states[index, head] @ q[t, places[0]] / q.shape[2] ** 0.5
-    return [
-        Pair(got, want) for got, want in zip(run(*values.values()), (outputs, states), strict=True)
-    ]
+                outputs[t, head] = states[index, head] @ q[t, places[0]] * scale
+    return outputs, states
+
+
+def _gates(values: Values) -> tuple[Any, Any]:
+    """The decay and the strength of each update [tokens, heads], from a, b, A_log and dt_bias."""
+    softplus = torch.log1p(torch.exp(values["a"].double() + values["dt_bias"].double()))
+    decay = torch.exp(-values["A_log"].double().exp() * softplus)
+    return decay, 1 / (1 + torch.exp(-values["b"].double()))
+
+
+def gdn_prefill(definition: Definition, values: Values, run: Run) -> list[Pair]:
+    """Sequences with their gates, given or computed."""
+    given = "g" in values
+    decay, beta = (values["g"], values["beta"]) if given else _gates(values)
+    states = values["initial_state" if given else "state"]
+    found = _steps(values, decay, beta, states, parts(values["cu_seqlens"]))
+    return [Pair(got, want) for got, want in zip(run(*values.values()), found, strict=True)]
 
 
 def gdn_decode(definition: Definition, values: Values, run: Run) -> list[Pair]:
-    """One token of each request; the state is [K, V]."""
-    q, k, v, a, b = (values[name][:, 0].double() for name in ("q", "k", "v", "a", "b"))
-    rates, bias = values["A_log"].double().exp(), values["dt_bias"].double()
-    states = values["state"].double().mT.clone()
-    outputs = torch.zeros(v.shape, dtype=torch.float64)
-    for row in range(v.shape[0]):
-        for head in range(v.shape[1]):
-            places = [head * x.shape[1] // v.shape[1] for x in (q, k)]
-            softplus = torch.log1p(torch.exp(a[row, head] + bias[head]))
-            gates = (float(torch.exp(-rates[head] * softplus)), float(torch.sigmoid(b[row, head])))
-            key = k[row, places[1]]
-            states[row, head] = _step(states[row, head], key, v[row, head], *gates)
-            outputs[row, head] = states[row, head] @ q[row, places[0]] / q.shape[2] ** 0.5
+    """One token of each request; a state [K, V] where the name says so, else [V, K]."""
+    keys_first = definition["name"].endswith("_kv")
+    single = {name: values[name][:, 0] for name in ("q", "k", "v", "a", "b")}
+    states = values["state"].mT if keys_first else values["state"]
+    tokens = [slice(row, row + 1) for row in range(len(states))]
+    outputs, states = _steps({**values, **single}, *_gates({**values, **single}), states, tokens)
     got = run(*values.values())
-    return [Pair(got[0], outputs[:, None]), Pair(got[1], states.mT)]
+    return [Pair(got[0], outputs[:, None]), Pair(got[1], states.mT if keys_first else states)]
 
 
 def append(definition: Definition, values: Values, run: Run) -> list[Pair]:
-    """Rows of keys and values, written one by one."""
-    expected = [values[name].clone() for name in ("k_cache", "v_cache")]
+    """Rows of two caches, written one by one."""
+    caches = [name for name in values if name.endswith("_cache")]
+    rows = [name for name in values if name.startswith("append_")]
+    expected = [values[name].clone() for name in caches]
     owners, places = values["batch_indices"].tolist(), values["positions"].tolist()
     starts, pages = values["kv_indptr"].tolist(), values["kv_indices"].tolist()
     for row, (owner, place) in enumerate(zip(owners, places, strict=True)):
         page, offset = divmod(place, expected[0].shape[1])
-        for cache, name in zip(expected, ("append_key", "append_value"), strict=True):
+        for cache, name in zip(expected, rows, strict=True):
             cache[pages[starts[owner] + page], offset] = values[name][row]
     exact = (0.0, 0.0)
     return [
