@@ -2,9 +2,9 @@
 
 The function comes from the name's words (family, variant, stage, mask, routing, activation), with
 FlashInfer's and the dataset's words for the same thing brought together by aliases.json. Epsilon
-comes from the reference. Sizes go by role and tensors by shape and dtype, so that axes, inputs and
-outputs may have any name. What no rule knows stays as it is, so two kernels are never taken for one
-because a word was not understood.
+comes from the reference, and so do a factor and an activation that it fixes. Sizes go by role and
+tensors by shape and dtype, so that axes, inputs and outputs may have any name. What no rule knows
+stays as it is, so two kernels are never taken for one because a word was not understood.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from kerneldefs.files import canonical_json
 
 ALIASES = Path(__file__).with_name("aliases.json")
 _EPSILON_WORD = re.compile(r"eps([0-9.]+(?:e-?\d+)?)(?![0-9A-Za-z])")
+# Constants of references (definition/references/), and the values that change nothing.
+_FIXED: dict[str, object] = {"ACTIVATION": "silu", "LOWER_BOUND": 0.0, "SCALING": 1.0}
 # Axes whose size follows from others: some templates declare them, others do not.
 _FOLLOWS = re.compile(r"_blocks$|_div_|_mul_|_out_size$|packed")
 
@@ -54,6 +56,7 @@ def signature(definition: Draft) -> str:
         {
             "function": function_words(definition["name"], set(const.values())),
             "epsilon": _epsilon(definition),
+            "fixed": _fixed(definition),
             "sizes": sizes_by_role(definition["op_type"], sizes),
             "inputs": sorted(inputs),
             "outputs": outputs,
@@ -82,6 +85,15 @@ def _epsilon(definition: Draft) -> str | None:
         return " ".join(number(v) if isinstance(v, float) else str(v) for v in fixed)
     word = _EPSILON_WORD.search(definition["name"])
     return word[1] if word else None
+
+
+def _fixed(definition: Draft) -> dict[str, str]:
+    """What a reference of ours fixes and no name says, where it changes what is computed."""
+    try:
+        found = {name: constants(definition["reference"], name) for name in _FIXED}
+    except Quarantine:
+        return {}
+    return {name: repr(v) for name, v in found.items() if v and v != (_FIXED[name],)}
 
 
 def _tensor(const: Mapping[str, int], spec: Mapping[str, Any]) -> str:

@@ -16,12 +16,13 @@ from .conftest import Dump
 
 Dumps = Callable[[str], Dump]
 BF16 = "bfloat16"
+RUN = "def run(x):\n    return x\n"
 
 
 def definition(
     name: str,
     axes: dict[str, int | None],
-    reference: str = "def run(x):\n    return x\n",
+    reference: str = RUN,
     **more: Any,
 ) -> Draft:
     """Return a definition over all its axes, None standing for a var axis."""
@@ -82,6 +83,14 @@ APART = {
     "the routing": (
         definition("moe_fp8_block_scale_ds_routing_topk8_e96_h7168", MOE),
         definition("moe_fp8_block_scale_renormalize_routing_topk8_e96_h7168", MOE),
+    ),
+    "the experts' factor": (
+        definition("moe_bf16_ds_routing_topk8_e96_h7168", MOE, "SCALING = 2.5\n" + RUN),
+        definition("moe_bf16_ds_routing_topk8_e96_h7168", MOE, "SCALING = 1.0\n" + RUN),
+    ),
+    "the experts' activation": (
+        definition("moe_bf16_ds_routing_topk8_e96_h7168", MOE, "ACTIVATION = 'relu2'\n" + RUN),
+        definition("moe_bf16_ds_routing_topk8_e96_h7168", MOE),
     ),
     "the rotary pairs": (
         definition("rope_with_cos_sin_cache_neox_style_d128_rd64", {"d": 128, "r": 64}),
