@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,16 @@ def _least(calls: list[KernelCall]) -> list[dict[str, Any]]:
 
 
 def _without_layers(value: Any) -> Any:
-    """Return a config without what it says of each layer of a mixed precision."""
+    """Return a config with one layer of each kind that a mixed precision speaks of."""
     if not isinstance(value, dict):
         return value
-    kept = {k: _without_layers(v) for k, v in value.items() if k != "quantized_layers"}
-    return {k: v for k, v in kept.items() if k not in _NO_SIZES}
+    kept = {k: _without_layers(v) for k, v in value.items() if k not in _NO_SIZES}
+    if "quantized_layers" in kept:
+        kinds: dict[str, str] = {}
+        for name in sorted(value["quantized_layers"]):
+            kinds.setdefault(re.sub(r"\.\d+(?=\.)", ".N", name), name)
+        kept["quantized_layers"] = {n: value["quantized_layers"][n] for n in kinds.values()}
+    return kept
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from .make import MODELS, config
 def test_what_a_family_cannot_make_stands_in_the_report() -> None:
     calls = [
         experts("custom: f"),
-        attention("decode", sinks=True),
+        attention("decode", sinks=True, soft_cap=30.0),
         linear(quantization="other: AWQ"),
     ]
     result = derive(config("llama-3.1-8b"), calls, EMPTY, Options())
@@ -101,7 +101,9 @@ def test_definitions_of_one_name_keep_their_own_facts() -> None:
 
 
 def test_what_one_family_cannot_make_another_still_does() -> None:
-    rows = derive(config("llama-3.1-8b"), [attention("decode", sinks=True)], EMPTY, Options())
+    rows = derive(
+        config("llama-3.1-8b"), [attention("decode", sinks=True, soft_cap=30.0)], EMPTY, Options()
+    )
     assert "append_paged_kv_cache_kv2_d8_ps1" in {c.name for c in rows.candidates}
     assert [item.cause for item in rows.quarantined] == ["attention-sinks"]
 

@@ -28,10 +28,19 @@ KNOWN = {
     "deepseek-v3.2": {
         "dsa_sparse_attention_h16_ckv512_kpe64_topk2048_ps64",
         "dsa_topk_indexer_fp8_h64_d128_topk2048_ps64",
+        "gemm_n64_k7168_bf16_bf16_fp32",  # the indexer's weights
         "gemm_n256_k7168_bf16_bf16_fp32",
     },
     "kimi-linear-48b-a3b-instruct": {"kda_decode_qk8_v8_d128", "kda_prefill_qk8_v8_d128"},
-    "gpt-oss-120b": {"gemm_n128_k2880_bias", "append_paged_kv_cache_kv8_d64_ps1"},
+    "gpt-oss-120b": {
+        "gemm_n128_k2880_bias",
+        "append_paged_kv_cache_kv8_d64_ps1",
+        *(f"gqa_paged_{s}_sinks_h64_kv8_d64_ps64_win127" for s in ("decode", "prefill")),
+        "moe_mxfp8_mxfp4_block_scale_biased_clamped_renormalize_routing_topk4_e128_h3072_i2944",
+    },
+    "minimax-m3-nvfp4": {
+        "moe_nvfp4_block_scale_clamped_sigmoid_renorm_routing_topk4_e16_h6144_i3072",
+    },
 }
 # And what FlashInfer's templates make of them.
 FROM_TEMPLATES = {
@@ -55,9 +64,8 @@ def test_what_is_observed_is_what_is_predicted(path: Path) -> None:
     )
     known = KNOWN.get(path.stem, set()) | FROM_TEMPLATES.get(path.stem, set())
     assert known and known <= seen
-    if observed.config.quantization != "modelopt_mixed":  # whose formats differ layer by layer
-        assert predicted - seen == UNSEEN.get(path.stem, set())
-        assert seen <= predicted
+    assert predicted - seen == UNSEEN.get(path.stem, set())
+    assert seen <= predicted
 
 
 @pytest.mark.parametrize("model", KNOWN)

@@ -10,6 +10,7 @@ from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.predict.calls import (
     DECODE,
     EXTEND,
+    REQUESTS,
     TOKENS,
     Subject,
     attention,
@@ -36,7 +37,7 @@ def grouped_attention(subject: Subject) -> Iterator[KernelCall]:
         yield linear(subject, "self_attn.qkv_proj", width, hidden, shards=shards, bias=bias)
         heads = kind.qo_heads * kind.v_head_dim
         yield linear(subject, "self_attn.o_proj", hidden, heads, bias=subject.kind == "gpt_oss")
-        if subject.kind.startswith(_QK_NORMS):
+        if subject.kind.startswith(_QK_NORMS) or data.get("qk_norm_type") == "per_head":
             yield norms(subject, "self_attn.q_norm", kind.head_dim, fused=False)
         if subject.kind != "nemotron_h":  # whose attention layers know no positions
             rotary = int(kind.head_dim * _partial(subject))
@@ -53,6 +54,21 @@ def grouped_attention(subject: Subject) -> Iterator[KernelCall]:
             soft_cap=float(data.get("attn_logit_softcapping") or 0.0),
             sinks=subject.kind == "gpt_oss",
         )
+        yield from _sparse_blocks(subject, kind.kv_heads, kind.head_dim)
+
+
+def _sparse_blocks(subject: Subject, kv_heads: int, dim: int) -> Iterator[KernelCall]:
+    """What MiniMax-M3's choice of blocks adds: index heads, and pages of a block's size."""
+    sparse = subject.data.get("sparse_attention_config")
+    if not isinstance(sparse, dict) or not sparse.get("use_sparse_attention"):
+        return
+    heads = max(1, sparse["sparse_num_index_heads"] // subject.sizes.attn_tp)
+    width = (heads + 1) * sparse["sparse_index_dim"]
+    yield linear(subject, "self_attn.index_qkv_proj", width, subject.sizes.hidden or 0)
+    rows = contiguous((REQUESTS, kv_heads, dim), subject.dtype)
+    tensors = {"cache_k": rows, "cache_v": rows}
+    page = {"page_size": sparse["sparse_block_size"]}
+    yield call(ops.KV_APPEND, "self_attn.attn", tensors, page)
 
 
 def _partial(subject: Subject) -> float:

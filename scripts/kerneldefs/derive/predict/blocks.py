@@ -23,7 +23,9 @@ from kerneldefs.derive.predict.experts import (
     fused_shared_width,
     gates_shared_expert,
     padded,
+    routing,
 )
+from kerneldefs.derive.predict.formats import EXPERTS
 
 
 def dense(subject: Subject) -> Iterator[KernelCall]:
@@ -76,17 +78,12 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
     moe, data = subject.sizes.experts, subject.data
     if moe is None or moe.top_k is None or moe.intermediate is None:
         return
-    deepseek = data.get("topk_method") == "noaux_tc" or data.get("scoring_func") == "sigmoid"
-    deepseek = deepseek or data.get("moe_router_activation_func") == "sigmoid"
-    deepseek = deepseek or subject.kind == "nemotron_h"
+    how = routing(subject)
+    deepseek = how in ("ds", "sigmoid_renorm")
     output = "float32" if deepseek and subject.kind != "kimi_linear" else subject.dtype
     biased = subject.kind == "gpt_oss"
     sizes = (moe.experts, moe.hidden)
     yield linear(subject, "mlp.gate", *sizes, scheme="none", output=output, bias=biased)
-    naive = subject.kind.startswith(("qwen3_next", "qwen3_5"))
-    routing = "ds" if deepseek else "renormalize_naive" if naive else "renormalize"
-    if not deepseek and data.get("norm_topk_prob") is False:
-        routing = "default"
     hidden, width = padded(subject, moe.hidden, moe.intermediate)
     tensors = {"hidden_states": contiguous((TOKENS, moe.hidden), subject.dtype)}
     if deepseek:
@@ -96,7 +93,7 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
         "mlp.experts",
         tensors,
         {
-            "quantization": subject.scheme,
+            "quantization": subject.scheme_of(EXPERTS),
             "activations": activations(subject),
             "biased": biased,
             "num_experts": moe.experts,
@@ -104,7 +101,7 @@ def experts(subject: Subject) -> Iterator[KernelCall]:
             "top_k": moe.top_k,
             "hidden_size": hidden,
             "intermediate_size": width,
-            "routing": routing,
+            "routing": how,
             "n_group": moe.groups,
             "topk_group": moe.topk_groups,
             "activation": "relu2" if subject.kind == "nemotron_h" else "silu",

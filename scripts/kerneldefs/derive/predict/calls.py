@@ -9,6 +9,7 @@ from typing import Any
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.record import KernelCall, TensorFact
+from kerneldefs.derive.predict.formats import format_of, formats
 from kerneldefs.derive.predict.unquantized import ALL, SOME, left_out, share
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import ModelConfig
@@ -28,6 +29,7 @@ class Subject:
     config: ServingConfig
     dtype: str
     plain: tuple[str, ...] = ()  # modules that keep their weights in a quantized model
+    formats: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of a mixed precision
 
     @staticmethod
     def of(model: ModelConfig, config: ServingConfig, sizes: RankSizes) -> Subject:
@@ -36,8 +38,9 @@ class Subject:
         Without a dtype in config.json SGLang takes half precision, which MXFP4 is not served in.
         """
         default = "bfloat16" if config.quantization == "mxfp4" else "float16"
-        plain = left_out(model.data, model.quant_data)
-        return Subject(model.language, sizes, config, model.dtype or default, plain)
+        known = (model.data, model.quant_data)
+        dtype = model.dtype or default
+        return Subject(model.language, sizes, config, dtype, left_out(*known), formats(*known))
 
     @property
     def eps(self) -> float:
@@ -68,6 +71,12 @@ class Subject:
         return {"none": "none", "nvfp4": "nvfp4", "mxfp4": "mxfp4", "mxfp8": "mxfp8"}.get(
             said, f"other: {said}"
         )
+
+    def scheme_of(self, layer: str) -> str:
+        """Return how the weight of a linear layer, or of routed experts, is quantized."""
+        if self.formats and self.scheme.startswith("other"):
+            return format_of(self.formats, layer)
+        return self.scheme
 
     def unquantized(self, layer: str) -> str:
         """Return in how many of the model's layers a linear layer keeps its weight."""
@@ -115,7 +124,7 @@ def linear(
 ) -> KernelCall:
     """A linear layer of n output and k input features; `output` is the product's dtype."""
     if scheme is None:
-        scheme = "none" if subject.unquantized(layer) == ALL else subject.scheme
+        scheme = "none" if subject.unquantized(layer) == ALL else subject.scheme_of(layer)
     weight = "float8_e4m3fn" if scheme.startswith("fp8") else subject.dtype
     block = subject.block or (None, None)
     return call(
@@ -158,6 +167,7 @@ def norms(
     if fused:
         tensors["residual"] = rows
     gemma = subject.kind.startswith(("gemma", "qwen3_next", "qwen3_5"))
+    gemma = gemma or bool(subject.data.get("use_gemma_norm"))  # MiniMax-M3
     return call(
         ops.NORM,
         layer,

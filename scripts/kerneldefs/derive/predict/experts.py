@@ -7,6 +7,7 @@ srt/layers/quantization/mxfp4.py.
 from __future__ import annotations
 
 from kerneldefs.derive.predict.calls import Subject
+from kerneldefs.derive.predict.formats import EXPERTS
 from kerneldefs.serving.ranksizes import round_up
 
 _HOPPER = ("sm_80", "sm_89", "sm_90")
@@ -16,15 +17,31 @@ def _before_blackwell(subject: Subject) -> bool:
     return subject.config.arch in _HOPPER
 
 
+def routing(subject: Subject) -> str:
+    """Return how tokens choose experts, in the words of capture/observe/ops.py."""
+    data = subject.data
+    if data.get("scoring_func") == "sigmoid" and not (data.keys() & {"n_group", "topk_method"}):
+        return "sigmoid_renorm"  # MiniMax, whose experts have no groups
+    sigmoid = (data.get("scoring_func"), data.get("moe_router_activation_func"))
+    if data.get("topk_method") == "noaux_tc" or "sigmoid" in sigmoid:
+        return "ds"
+    if subject.kind == "nemotron_h":
+        return "ds"
+    if data.get("norm_topk_prob") is False:
+        return "default"
+    naive = subject.kind.startswith(("qwen3_next", "qwen3_5"))
+    return "renormalize_naive" if naive else "renormalize"
+
+
 def activations(subject: Subject) -> str:
     """Return the format in which experts take hidden states: MXFP4's are quantized on sm_100."""
-    quantized = subject.scheme == "mxfp4" and not _before_blackwell(subject)
+    quantized = subject.scheme_of(EXPERTS) == "mxfp4" and not _before_blackwell(subject)
     return "mxfp8" if quantized else subject.dtype
 
 
 def padded(subject: Subject, hidden: int, width: int) -> tuple[int, int]:
     """Return the widths that experts' kernels are given."""
-    if subject.scheme != "mxfp4":
+    if subject.scheme_of(EXPERTS) != "mxfp4":
         return hidden, width
     if _before_blackwell(subject):
         return hidden, round_up(width, 64)

@@ -15,7 +15,14 @@ _PARTS = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "gate_up_proj": ("gate_proj", "up_proj"),
     "fused_qkv_a_proj_with_mqa": ("q_a_proj", "kv_a_proj_with_mqa"),
+    "index_qkv_proj": ("index_q_proj", "index_k_proj"),
 }
+
+
+def parts_of(layer: str) -> tuple[str, ...]:
+    """Return the last names that a checkpoint has for a module."""
+    name = layer.rpartition(".")[2]
+    return _PARTS.get(name, (name,))
 
 
 def left_out(data: Mapping[str, Any], quant_data: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -46,7 +53,7 @@ def _places(patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def _fits(tail: str, layer: str) -> bool:
     """Compare blocks as wholes, and modules by their last name: models name their blocks freely."""
-    block, _, name = layer.partition(".")
+    block = layer.partition(".")[0]
     if "." not in tail:
         return tail == block
-    return any(fnmatch.fnmatch(part, tail.rpartition(".")[2]) for part in _PARTS.get(name, (name,)))
+    return any(fnmatch.fnmatch(part, tail.rpartition(".")[2]) for part in parts_of(layer))
