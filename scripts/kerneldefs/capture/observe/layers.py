@@ -92,7 +92,7 @@ def norm_of(layer: Any, x: Any, residual: Any = None) -> Seen:
     weight = getattr(layer, "weight", None)
     return Seen(
         NORM,
-        {"x": x, "residual": residual, "weight": weight},
+        {"x": x, "residual": residual, "weight": weight, "bias": getattr(layer, "bias", None)},
         {
             "kind": kind,
             "style": _norm_style(kind),

@@ -1,4 +1,4 @@
-"""RMS norms: plain and Gemma's, alone and after adding a residual, of tokens, queries and keys."""
+"""RMS norms, plain and Gemma's, alone and after adding a residual; and layer norms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from kerneldefs.capture.observe.ops import NORM
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.equivalent import (
+    BF16,
+    F32,
     TOKENS,
     Equivalent,
     Family,
@@ -27,6 +29,9 @@ _FUNCTIONS = {
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     x = tensor_of(call, "x")
     style, kind = str(call.scalars.get("style")), call.scalars.get("kind")
+    if style == "layernorm":
+        yield _layer_norm(call)
+        return
     if style not in _FUNCTIONS or call.scalars.get("partial"):
         raise Underivable("norm-kind", f"{call.layer}: no FlashInfer norm does what {kind} does")
     if "weight" not in call.tensors:
@@ -46,6 +51,27 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
         tensors=tensors,
         scalars={"eps": eps},
         outputs=() if fused else (rows,),
+        routed=True,
+    )
+
+
+def _layer_norm(call: KernelCall) -> Equivalent:
+    """FlashInfer's takes a weight and a bias in single precision, and no residual."""
+    x = tensor_of(call, "x")
+    parts = [call.tensors.get(name) for name in ("weight", "bias")]
+    fits = all(part is not None and part.dtype == F32 for part in parts)
+    if not fits or x.dtype != BF16 or "residual" in call.tensors:
+        raise Underivable("norm-kind", f"{call.layer}: no FlashInfer layer norm of these tensors")
+    width, eps = x.shape[-1], float(call.scalars["eps"])
+    rows = fact(x.dtype, TOKENS, width)
+    return Equivalent(
+        name=f"layernorm_h{width}{epsilon_suffix(eps)}",
+        op_type="layernorm",
+        api="flashinfer.norm.layernorm",
+        prefix="layernorm",
+        tensors={"input": rows, "gemma": fact(F32, width), "beta": fact(F32, width)},
+        scalars={"eps": eps},
+        outputs=(rows,),
         routed=True,
     )
 

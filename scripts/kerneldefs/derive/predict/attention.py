@@ -15,6 +15,7 @@ from kerneldefs.derive.predict.calls import (
     Subject,
     attention,
     call,
+    layer_norm,
     linear,
     norms,
     rope,
@@ -140,6 +141,7 @@ def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
     width = indexer.heads * indexer.head_dim
     yield linear(subject, "self_attn.indexer.wq_b", width, latent.q_lora_rank)
     yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
+    yield layer_norm(subject, "self_attn.indexer.k_norm", indexer.head_dim)
     weights = "self_attn.indexer.weights_proj"
     yield linear(subject, weights, indexer.heads, hidden, scheme="none", output="float32")
     sizes = (indexer.heads, 1, rotary, rotary)

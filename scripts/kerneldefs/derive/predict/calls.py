@@ -181,6 +181,17 @@ def norms(
     )
 
 
+def layer_norm(subject: Subject, layer: str, width: int) -> KernelCall:
+    """A layer norm with its weight and bias in single precision, of epsilon 1e-6."""
+    tensors = {name: contiguous((width,), "float32") for name in ("weight", "bias")}
+    return call(
+        ops.NORM,
+        layer,
+        {"x": contiguous((TOKENS, width), subject.dtype), **tensors},
+        {"kind": "LayerNorm", "style": "layernorm", "eps": 1e-6, "partial": None},
+    )
+
+
 def rope(subject: Subject, layer: str, heads: int, kv: int, dim: int, rd: int, neox: bool) -> Any:
     """A rotary embedding of heads of `dim`, of which the first `rd` elements are rotated."""
     rows = {
