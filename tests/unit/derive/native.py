@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import traceback
 import types
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,27 +16,9 @@ import torch.nn.functional as F
 
 from kerneldefs.capture.observe import ops  # isort: skip
 from kerneldefs.derive.equivalent import fact  # isort: skip
+from tests.unit.derive import native_gpt_oss  # isort: skip
 from tests.unit.derive.calls import BF16, attention, experts, linear, made, run, seen  # isort: skip
-
-LENGTHS, PAGE = (6, 3), 4  # keys of two requests, on pages of four
-PLACES = {  # in no order
-    "kv_indptr": torch.tensor([0, 2, 3], dtype=torch.int32),
-    "kv_indices": torch.tensor([4, 1, 2], dtype=torch.int32),
-    "kv_last_page_len": torch.tensor([2, 3], dtype=torch.int32),
-}
-SLOTS = torch.tensor([[16, 17, 18, 19, 4, 5], [8, 9, 10, 0, 0, 0]])  # the same, a token a slot
-CASES: dict[str, Callable[[], None]] = {}
-
-
-def case(function: Callable[[], None]) -> Callable[[], None]:
-    """Note a case under its function's name."""
-    CASES[function.__name__] = function
-    return function
-
-
-def close(found: Any, expected: Any) -> None:
-    """Compare in single precision."""
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+from tests.unit.derive.native_cases import CASES, LENGTHS, PAGE, PLACES, SLOTS, case, close  # isort: skip
 
 
 @case
@@ -159,81 +140,6 @@ def moe() -> None:
 
 
 @case
-def gqa_sinks() -> None:
-    from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
-
-    sinks = torch.randn(4)
-    layer = types.SimpleNamespace(num_key_value_groups=2, sinks=sinks, training=False)
-    for window, suffix in ((-1, ""), (2, "_win2")):
-        for mode, stage, fresh in (("decode", "decode", (1, 1)), ("extend", "prefill", (3, 1))):
-            name = f"gqa_paged_{stage}_sinks_h4_kv2_d8_ps4{suffix}"
-            call = attention(mode, window_left=window, sinks=True)
-            definition = made(call, name, page_sizes=(1, PAGE))
-            q = torch.randn(sum(fresh), 4, 8)
-            k, v = torch.randn(5, PAGE, 2, 8), torch.randn(5, PAGE, 2, 8)
-            starts = torch.tensor([0, fresh[0], sum(fresh)], dtype=torch.int32)
-            more = [starts] if mode == "extend" else []
-            output, _ = run(definition, q, k, v, sinks, *more, *PLACES.values(), 0.5)
-            for i, (rows, keys) in enumerate(zip(fresh, LENGTHS, strict=True)):
-                part, at = slice(int(starts[i]), int(starts[i + 1])), SLOTS[i, :keys]
-                heads = [
-                    x.transpose(0, 1)[None]
-                    for x in (q[part], *(c.flatten(0, 1)[at] for c in (k, v)))
-                ]
-                mask = torch.ones(rows, keys).tril(keys - rows)
-                mask = mask if window < 0 else mask.triu(keys - rows - window)
-                expected, _ = eager_attention_forward(layer, *heads, mask.log(), 0.5)
-                close(output[part], expected[0])
-
-
-def rows_of(x: Any) -> Any:
-    """Put up projections before gates, which gpt-oss has after them, in turn."""
-    return torch.cat([x[:, 1::2], x[:, 0::2]], dim=1)
-
-
-@case
-def moe_mxfp4() -> None:
-    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
-    from transformers.models.gpt_oss import modeling_gpt_oss as gpt_oss
-
-    sizes = {"num_local_experts": 4, "hidden_size": 64, "intermediate_size": 32}
-    said = {"quantization": "mxfp4", "biased": True, "clamp": 7.0, "alpha": 1.702}
-    weights = [torch.randint(0, 256, (4, *n), dtype=torch.uint8) for n in ((64, 32), (64, 16))]
-    scales = [torch.randint(121, 127, (4, *n), dtype=torch.uint8) for n in ((64, 2), (64, 1))]
-    first, second = (
-        convert_moe_packed_tensors(w.unflatten(-1, (-1, 16)), s, dtype=torch.float32)
-        for w, s in zip(weights, scales, strict=True)
-    )
-    config = {"intermediate_size": 32, "num_local_experts": 4, "hidden_size": 64}
-    layer = gpt_oss.GptOssExperts(types.SimpleNamespace(**config, _experts_implementation="eager"))
-    biases = torch.randn(4, 64), torch.randn(4, 64)
-    names = ("gate_up_proj", "down_proj", "gate_up_proj_bias", "down_proj_bias")
-    for name, value in zip(names, (first, second, *biases), strict=True):
-        setattr(layer, name, torch.nn.Parameter(value))
-    logits = torch.randn(5, 4)
-    top, experts_of = logits.topk(2)
-    each = [torch.full((4,), x) for x in (1.702, 1.0, 7.0)]
-    codes, steps = torch.randn(5, 64).to(torch.float8_e4m3fn), torch.randint(125, 130, (5, 2))
-    for words, x, given in (
-        ("bf16", torch.randn(5, 64), []),
-        ("mxfp8", codes, [steps.byte()]),
-    ):
-        call = experts("renormalize", activations=words, **said, **sizes)
-        name = f"moe_{words}_mxfp4_block_scale_biased_clamped_renormalize_routing_topk2_e4_h64_i32"
-        inputs = (
-            *(logits, x, *given, rows_of(weights[0]), rows_of(scales[0]), rows_of(biases[0])),
-            *(*each, weights[1], scales[1], biases[1], 0),
-        )
-        hidden = x.float()
-        if given:
-            hidden = hidden * torch.exp2(steps - 127.0).repeat_interleave(32, dim=1)
-        with torch.no_grad():
-            expected = layer(hidden, experts_of, top.softmax(-1))
-        found = run(made(call, name), *inputs).float()
-        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)  # of bfloat16
-
-
-@case
 def gdn_prefill() -> None:
     from transformers.models.qwen3_next import modeling_qwen3_next as qwen
 
@@ -283,6 +189,7 @@ def norms_and_activation() -> None:
 def main() -> int:
     """Run every case; 1 where one disagrees."""
     failed = 0
+    assert native_gpt_oss.__doc__  # which adds its cases
     for name, function in CASES.items():
         try:
             torch.manual_seed(0)

@@ -12,8 +12,8 @@ from .make import ROOT
 
 # Cases of native.py. What is not here has no forward in torch: docs/derive.md names it.
 CASES = (
-    *("gemm", "rope", "gqa_paged", "mla_paged", "gqa_sinks", "moe", "moe_mxfp4", "gdn_prefill"),
-    "norms_and_activation",
+    *("gemm", "rope", "gqa_paged", "mla_paged", "moe", "gdn_prefill", "norms_and_activation"),
+    *("gqa_sinks", "trtllm_sinks", "moe_mxfp4"),
 )
 
 
