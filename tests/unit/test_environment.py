@@ -103,5 +103,5 @@ def test_every_pair_of_releases_that_is_known_can_be_installed() -> None:
     assert sorted(folders) == sorted(pairs)
     for sglang, flashinfer in pairs.items():
         found = pins(f"releases/{sglang}/no-deps.txt")
-        assert found == {"sglang": sglang, "flashinfer-python": flashinfer}
+        assert found.items() >= {"sglang": sglang, "flashinfer-python": flashinfer}.items()
         assert set(pins(f"releases/{sglang}/kernel.txt")) == {"sglang-kernel"}

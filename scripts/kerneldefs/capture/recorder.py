@@ -42,6 +42,10 @@ def call_body(
     return function(*bound.args, **bound.kwargs), ()
 
 
+def _path_of(function: Any) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 class Recorder:
     """Collects the distinct calls of one process, and how often each was made."""
 
@@ -71,12 +75,15 @@ class Recorder:
         inspect.getsource = functools.cache(inspect.getsource)  # type: ignore[assignment]
         real_attach = api_logging._attach_fi_trace
         real_build = TraceTemplate.build_fi_trace_fn
+        # Newer releases give what they moved the name that it had (api_logging.py, 0.7.2).
+        name_of = getattr(api_logging, "_trace_fi_api_for", _path_of)
         recorder = self
 
         def attach(wrapped: Any, original: Any, trace_template: Any = None) -> Any:
             if original.__name__ == "__init__":  # constructors allocate; they launch no kernel
                 return real_attach(wrapped, original, trace_template)
-            return real_attach(recorder._recorded(wrapped, original), original, trace_template)
+            recorded = recorder._recorded(wrapped, original, name_of(original))
+            return real_attach(recorded, original, trace_template)
 
         def build(template: Any, api: str) -> Any:
             trace = real_build(template, api)
@@ -116,8 +123,7 @@ class Recorder:
 
     # ---- recording
 
-    def _recorded(self, wrapped: Any, original: Any) -> Any:
-        api = f"{original.__module__}.{original.__qualname__}"
+    def _recorded(self, wrapped: Any, original: Any, api: str) -> Any:
         signature = inspect.signature(original)
 
         @functools.wraps(wrapped)

@@ -52,6 +52,7 @@ HARMLESS = frozenset(
         "scratchpad",
         "seed",
         "semaphores",
+        "skip_all_rows_active_check",  # whether empty rows are looked for (prefill.py, 0.7.2)
         "trigger_completion_at_end",
         "tune_max_num_tokens",
         "use_cp",
@@ -99,10 +100,13 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "kv_len": _NONE,
     "kv_scale_format": (None, "auto"),
     "logits_soft_cap": (None, 0, 0.0),
+    "lse_base": (None, "log2"),  # the references' base, and the order of their axes
+    "lse_layout": (None, "NH"),
     "mask": _NONE,
     "max_item_len_ptr": _NONE,
     "norm_topk_prob": (True,),
     "num_fused_shared_experts": (None, 0),
+    "nvfp4_4over6": (None, "<_UnsetType>"),  # unset, and off (nvfp4_quantization_utils.py, 0.7.2)
     "o_indptr": _NONE,
     "o_scale": _ONE,
     "o_sf_scale": (None, -1, -1.0, 1, 1.0),  # scales FP4 outputs only
@@ -114,6 +118,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "prefix_len_ptr": _NONE,
     "q_len_per_req": _ONE,
     "q_scale": _ONE,
+    "quantize_dtype": (None, "torch.float8_e4m3fn"),  # what the references quantize to
     "return_lse_base_on_e": _OFF,
     "return_valid": _OFF,
     "routing_method_type": (None, 0),  # RoutingMethodType.Default, which single templates compute

@@ -49,7 +49,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
     "known value failed": ((r".*", "its shapes are right; its values count as unknown"),),
     "sglang kernel": (
         (r"(set_mla_kv|kvcache|fused_store|fused_fp8_qkv_kv_cache)\w*\..*", _TABLES_KV),
-        (r"(moe_route|hash_topk|\w*topk_v\d)\w*\..*", _ROUTING),
+        (r"(moe_route|moe_align|hash_topk|\w*topk_v\d)\w*\..*", _ROUTING),
         (r"\w*(moe_wna16|mega_moe)\w*\..*", _EXPERTS),
         (r"(tiny_n_gemm|dsv3_fused_a_gemm|gptq_marlin|\w*_gemm|\w*scaled_mm)\w*\..*", _GEMM),
         (r"(per_t\w+quant|\w*quant|gptq_marlin_repack|hadamard)\w*\..*", _QUANTIZE),
@@ -74,7 +74,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"\w*(_swa_|attn_metadata|expand_prefill)\w*", _TABLES_KV),
         (r"\w*(moe_align|router|routing|topk|append_shared_experts)\w*", _ROUTING),
         (r"\w*(bitmatrix|ragged_tensor_metadata)\w*", _ROUTING),
-        (r"fused_moe_\w+|_moe_sum_reduce_kernel|\w*moe\w*", _EXPERTS),
+        (r"fused_moe_\w+|_reduce|_moe_sum_reduce_kernel|\w*moe\w*", _EXPERTS),
         (r"\w*(matmul|gemm)\w*|_bmm_\w+", _GEMM),
         (r"\w*(quant|upcast|downcast)\w*", _QUANTIZE),
         (

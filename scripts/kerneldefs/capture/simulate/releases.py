@@ -26,12 +26,14 @@ def _publish_to_context(one_batch: Any, server_args: Any, rank: int) -> None:
 
 def _publish_to_global(one_batch: Any, server_args: Any, rank: int) -> None:
     """SGLang resolves its arguments when they are made and keeps them in a global."""
+    from sglang.kernels.ops.mamba.triton_ops import initialize_mamba_selective_state_update_backend
     from sglang.srt.server_args import set_global_server_args_for_scheduler
 
     set_global_server_args_for_scheduler(server_args)
     one_batch.initialize_moe_config(server_args)
     one_batch.initialize_fp8_gemm_config(server_args)
     one_batch.initialize_fp4_gemm_config(server_args)
+    initialize_mamba_selective_state_update_backend(server_args)
 
 
 @dataclasses.dataclass(frozen=True)
