@@ -1,11 +1,7 @@
 import torch
+from kerneldefs.definition.references.parts.experts_of import experts_of
 from kerneldefs.definition.references.parts.mixture import mixed
-from kerneldefs.definition.references.parts.routing import chosen
 
-ROUTING = "renormalize"
-TOP_K = 8
-N_GROUP = 1
-TOPK_GROUP = 1
 SCALING = 1.0  # factor of the chosen experts' weights
 ACTIVATION = "silu"
 
@@ -16,6 +12,5 @@ def run(
     gemm1_weights: torch.Tensor,
     gemm2_weights: torch.Tensor,
 ) -> torch.Tensor:
-    bias = torch.zeros_like(routing_logits[0])
-    experts, weights = chosen(routing_logits, bias, ROUTING, TOP_K, N_GROUP, TOPK_GROUP, SCALING)
+    experts, weights = experts_of(routing_logits, None, SCALING)
     return mixed(hidden_states, gemm1_weights, gemm2_weights, experts, weights, ACTIVATION)

@@ -2,13 +2,9 @@ from typing import Any
 
 import torch
 from kerneldefs.definition.references.parts.e2m1 import from_e2m1
-from kerneldefs.definition.references.parts.routing import chosen
+from kerneldefs.definition.references.parts.experts_of import experts_of
 from kerneldefs.definition.references.parts.ue8m0 import from_ue8m0
 
-ROUTING = "renormalize"
-TOP_K = 8
-N_GROUP = 1
-TOPK_GROUP = 1
 OUTPUT_SIZE = 0  # columns that are not padding; 0 for all
 
 
@@ -44,9 +40,8 @@ def mixture(
     def of(values: Any, expert: int, default: float) -> Any:
         return default if values is None else values[expert].float()
 
-    bias = torch.zeros_like(routing_logits[0]) if routing_bias is None else routing_bias
     scaling = 1.0 if routed_scaling_factor is None else routed_scaling_factor
-    experts, weights = chosen(routing_logits, bias, ROUTING, TOP_K, N_GROUP, TOPK_GROUP, scaling)
+    experts, weights = experts_of(routing_logits, routing_bias, scaling)
     hidden = numbers(hidden_states, hidden_states_scale)
     output = torch.zeros_like(hidden)
     for local in range(gemm1_weights.shape[0]):
