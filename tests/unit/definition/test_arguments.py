@@ -16,13 +16,13 @@ Dumps = Callable[[str], Dump]
 @pytest.mark.parametrize(
     ("name", "scalars"),
     [
-        ("trtllm decode", {"window_left": 127}),
+        ("trtllm MLA decode", {"window_left": 127}),
         ("trtllm decode", {"skip_softmax_threshold_scale_factor": 1.0}),
         ("trtllm decode", {"a_new_argument": 3}),
         ("paged decode", {"k_scale": 0.5}),
         ("ragged prefill", {"o_scale": 2.0}),
         ("moe DeepSeek routing", {"activation_type": 4}),
-        ("moe DeepSeek routing", {"fp8_quantization_type": 2}),
+        ("moe DeepSeek routing", {"fp8_quantization_type": 3}),
         ("moe DeepSeek routing", {"num_fused_shared_experts": 1}),
         ("top-k top-p", {"return_valid": True}),
     ],
@@ -55,7 +55,7 @@ def test_a_flag_is_not_the_number_of_the_same_value(dumps: Dumps) -> None:
 
 
 def test_tensors_count_as_arguments(dumps: Dumps) -> None:
-    dump = dumps("trtllm decode")
+    dump = dumps("trtllm MLA decode")
     with pytest.raises(Quarantine, match="sinks=a tensor"):
         dump.repaired(tensors={**dump.call.tensors, "sinks": fact(BF16, 32)})
 

@@ -28,7 +28,7 @@ def swept(dump: Dump, **scalars: object) -> Swept:
 
 def test_a_template_is_clean_or_has_a_cause(dumps: Dumps) -> None:
     assert swept(dumps("rmsnorm")).cause == CLEAN
-    refused = swept(dumps("trtllm decode"), window_left=127)
+    refused = swept(dumps("trtllm MLA decode"), window_left=127)
     assert (refused.cause, refused.definition) == ("argument-not-modelled", None)
     assert "window_left=127" in refused.reason
     none = sweep("flashinfer.x", "x", True, None, None, None, "no API carries it", None)
