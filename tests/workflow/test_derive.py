@@ -15,6 +15,7 @@ from kerneldefs.serving.modelconfig import read_model_config
 
 from .conftest import ROOT, Project
 
+
 def differing(results: Path, model: str) -> dict[str, set[str]]:
     """Return by config the families in which predicted and observed names differ."""
     source = read_model_config(ROOT / "config/models" / model, model, "bundled")

@@ -14,7 +14,9 @@ from kerneldefs.capture.observe.ops import ROUTINGS
 from kerneldefs.definition.evidence import api_of
 from kerneldefs.derive.catalogue import Catalogue, public_name
 
-_ROUTING = re.compile(r"moe_\w+?_scale_(?P<fi>\w+)_routing_|moe_bf16_(?P<own>\w+)_routing_")
+# The longest word first: renormalize_naive is no naive.
+_WORDS = "|".join(sorted(ROUTINGS.values(), key=len, reverse=True))
+_ROUTING = re.compile(rf"moe_\w+?_({_WORDS})_routing_")
 _PAGE_SIZE = re.compile(r"_ps(\d+)(_|$)")
 # Ways to sample -> the start of the names that they lead to.
 SAMPLING = {
@@ -61,7 +63,7 @@ def _split(every: Iterable[str], called: set[str], known: set[str]) -> dict[str,
 
 def _routings(names: Iterable[str]) -> set[str]:
     matches = (_ROUTING.match(name) for name in names)
-    return {match["fi"] or match["own"] for match in matches if match}
+    return {match[1] for match in matches if match}
 
 
 def _page_sizes(names: Iterable[str]) -> set[int]:

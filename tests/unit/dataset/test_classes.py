@@ -105,13 +105,14 @@ def test_what_was_and_what_was_not_exercised() -> None:
     rows = [
         {"name": "moe_fp8_block_scale_ds_routing_topk8_ng8_kg4_e32_h7168_i2048"},
         {"name": "moe_bf16_renormalize_routing_topk8_e32_h2048_i768", "class": "derived"},
+        {"name": "moe_nvfp4_block_scale_clamped_sigmoid_renorm_routing_topk4_e16_h8_i8"},
         {"name": "top_k_top_p_sampling_v128"},
         {"name": "top_k_sampling_v128", "class": "derived"},
         {"name": "gqa_paged_decode_h4_kv1_d128_ps1"},
         {"name": "gqa_paged_decode_h4_kv1_d128_ps64", "class": "derived"},
     ]
     found = exercised(rows, None)
-    assert found["moe_routings"]["captured"] == ["ds"]
+    assert found["moe_routings"]["captured"] == ["ds", "sigmoid_renorm"]
     assert found["moe_routings"]["derived"] == ["renormalize"]
     assert "llama4" in found["moe_routings"]["neither"]
     assert found["sampling"]["captured"] == ["top-k and top-p"]
