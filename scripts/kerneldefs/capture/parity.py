@@ -112,6 +112,8 @@ def _calls(capture: Path) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
     for folder in rank_folders(capture).values():
         for call in read_calls(folder / CALLS_FILE):
+            if not call.tensors:
+                continue  # makes a workspace for later calls, which the simulation has no need of
             kinds.setdefault(kind_of(call), set()).add(f"{call.layer or '?'} in {call.phase}")
     return kinds
 

@@ -43,6 +43,12 @@ def test_another_width_is_another_call(tmp_path: Path):
     ]
 
 
+def test_what_makes_a_workspace_is_no_kernel(tmp_path: Path):
+    """SGLang asks FlashInfer for shared memory on a GPU; the simulation has none to ask for."""
+    made = dataclasses.replace(CALL, op="flashinfer.comm.make", tensors={}, definition=None)
+    assert compare(capture(tmp_path / "a", CALL, made), capture(tmp_path / "b")).whole
+
+
 def test_another_content_is_shown(tmp_path: Path):
     found = compare(capture(tmp_path / "a"), capture(tmp_path / "b", eps=1e-5))
     assert found.differences == ("rmsnorm_h8: axes/eps: 1e-06 and 1e-05",)

@@ -82,6 +82,7 @@ def engine_environment(
         "TORCHDYNAMO_DISABLE": "1",
         # Multicast over NVLink needs a fabric that virtual machines and shared hosts may not have.
         "NCCL_NVLS_ENABLE": os.environ.get("NCCL_NVLS_ENABLE", "0"),
+        "NVSHMEM_DISABLE_NVLS": "1",
         "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
         # No network. FlashInfer has a download that heeds no switch: it is led to an empty folder.
         "FLASHINFER_CUBINS_REPOSITORY": str(cache / "none"),

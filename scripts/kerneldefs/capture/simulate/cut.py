@@ -13,6 +13,7 @@ from pathlib import Path
 from kerneldefs.capture.server import server_arguments
 from kerneldefs.capture.simulate.pretence import pretence
 from kerneldefs.capture.simulate.survey import cut_model
+from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import write_json
 from kerneldefs.serving.config import ServingConfig
 
@@ -26,6 +27,9 @@ def main(config_file: Path, model: Path, out: Path) -> None:
     device.set_count(config.tp)
     arguments = server_arguments(config, model)
     cut, _ = cut_model(model, lambda: serve.load(arguments, config.tp))
+    if cut.kinds is None:  # whole, a model may not fit on a GPU: somebody has to say how many
+        serve.load(arguments, config.tp)  # fails as the survey did, and says why
+        raise KerneldefsError(f"{config.id}: the pretended machine built no list of layers")
     write_json(out, dataclasses.asdict(cut))
 
 

@@ -210,6 +210,8 @@ def install(arch: Arch) -> types.SimpleNamespace:
     # A compiler would need the GPU's own; eager code makes the same calls.
     torch.compile = lambda model=None, *a, **k: model if model is not None else (lambda f: f)
     torch.backends.cuda.matmul.allow_tf32 = False
+    # Releases up to torch 2.11 make a real tensor before the first pretended one of a CUDA device.
+    torch._subclasses.fake_tensor.init_gpu_context = _nothing
     _install_device_guard()
     properties: types.SimpleNamespace = torch.cuda.get_device_properties(0)
     return properties

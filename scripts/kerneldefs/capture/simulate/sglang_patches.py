@@ -44,11 +44,28 @@ def _workspace_class(name: str, whose: Any) -> type:
         def destroy(self) -> None:
             pass
 
+    Workspace.__name__ = whose.__name__  # which a call's record tells
     return Workspace
 
 
+def _hide_driver() -> None:
+    """Answer as a machine without a driver, also on one that has it.
+
+    What NVML says of this machine's own GPUs is not what is pretended, and SGLang would make memory
+    that they share.
+    """
+    import pynvml
+
+    def absent(*args: Any, **kwargs: Any) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    for name in ("nvmlInit", "nvmlInitWithFlags"):
+        setattr(pynvml, name, absent)
+
+
 def before_import() -> None:
-    """Replace what SGLang imports by name from FlashInfer."""
+    """Replace what SGLang imports by name from FlashInfer, and what it asks the driver."""
+    _hide_driver()
     from flashinfer.comm import allreduce
 
     trtllm = _workspace_class("trtllm", allreduce.TRTLLMAllReduceFusionWorkspace)
