@@ -225,7 +225,7 @@ def test_a_rank_that_recorded_nothing_is_named(here, tmp_path):
 
 
 def failure(kind: str, text: str, place: str) -> str:
-    data = {"type": kind, "text": text, "files": [place], "line": "", "lineno": 1}
+    data = {"type": kind, "text": text, "files": [place], "line": "", "lineno": 1, "notes": []}
     return (
         "(folder / 'failures').mkdir()\n"
         f"(folder / 'failures' / '1.json').write_text({json.dumps(data)!r})\nsys.exit(1)\n"
