@@ -150,11 +150,14 @@ def fp4_call(hidden: str, block: int, *each: str) -> dict[str, Any]:
 def test_a_call_beyond_flashinfers_template_gets_ours(tensors: Any, prefix: str | None) -> None:
     api = "trtllm_fp4_block_scale_moe"
     draft = {"tags": [f"fi_api:{api}"]}
-    found = retarget(draft, evidence(api, tensors, routing_method_type=1))
+    found = retarget(
+        draft, evidence(api, tensors, routing_method_type=1, routed_scaling_factor=1.0)
+    )
     if prefix is None:
         assert found is None
         return
     assert found is not None
     assert found[0]["name"] == f"moe_{prefix}_renormalize_routing"
     scale = found[1].of("gemm1_weights_scale").tensor
+    assert found[1].of("routed_scaling_factor").absent
     assert scale is not None and scale.dtype == ("float8_e4m3fn" if "nvfp4" in prefix else "uint8")

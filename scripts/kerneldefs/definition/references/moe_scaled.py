@@ -35,13 +35,12 @@ def mixture(
     output1_scale_scalar: Any = None,
     output1_scale_gate_scalar: Any = None,
     output2_scale_scalar: Any = None,
-    routed_scaling_factor: Any = None,
+    routed_scaling_factor: float = 1.0,
 ) -> torch.Tensor:
     def of(values: Any, expert: int, default: float) -> Any:
         return default if values is None else values[expert].float()
 
-    scaling = 1.0 if routed_scaling_factor is None else routed_scaling_factor
-    experts, weights = experts_of(routing_logits, routing_bias, scaling)
+    experts, weights = experts_of(routing_logits, routing_bias, routed_scaling_factor)
     hidden = numbers(hidden_states, hidden_states_scale)
     output = torch.zeros_like(hidden)
     for local in range(gemm1_weights.shape[0]):

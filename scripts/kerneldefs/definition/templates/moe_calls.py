@@ -88,8 +88,7 @@ def _int(evidence: Evidence, name: str) -> int:
 
 def _bytes(evidence: Evidence) -> View:
     """Exponents of two are bytes, which the kernels' callers see as E4M3."""
-    call = evidence.call
-    received: dict[str, Received] = {}
+    call, received = evidence.call, _factor(evidence)
     mx = call.tensors["hidden_states"].dtype != BYTES
     for name in ("hidden_states_scale", "gemm1_weights_scale", "gemm2_weights_scale"):
         if mx and name in call.tensors:
@@ -99,7 +98,13 @@ def _bytes(evidence: Evidence) -> View:
 
 
 def _given(evidence: Evidence) -> View:
-    return View(understood=_UNDERSTOOD)
+    return View(_factor(evidence), {}, _UNDERSTOOD)
+
+
+def _factor(evidence: Evidence) -> dict[str, Received]:
+    """A factor of one is none, whether it is said or not."""
+    said = evidence.scalar("routed_scaling_factor") not in (None, 1.0)
+    return {} if said else {"routed_scaling_factor": Received()}
 
 
 _UNDERSTOOD = frozenset(
