@@ -62,6 +62,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "stubbed call": (
         (r"(cutlass|quack)\..*|tilelang\.(jit|set_\w+)", "declares a kernel; launches none"),
+        (r"cuda\.bindings\.driver\.CUstream", "names the stream that a recorded API runs on"),
         (r"deep_gemm\.(set_|get_)\w+", _SETTING),
         (r"deep_gemm\.\w*(mqa)\w*", _INDEXER),
         (r"deep_gemm\.\w*(gemm|einsum)\w*", _GEMM),

@@ -1,6 +1,6 @@
 """What the simulation skipped and guessed."""
 
-from kerneldefs.capture.simulate.allowed import HARMLESS
+from kerneldefs.capture.simulate.allowed import HARMLESS, why_skipped
 from kerneldefs.capture.simulate.ledger import Ledger
 
 
@@ -79,3 +79,8 @@ def test_a_compiled_kernel_below_no_recorded_api_puts_calls_in_doubt():
     assert ledger.marks() == ()
     ledger.skip("flashinfer kernel", "norm_module.rmsnorm")
     assert len(ledger.marks()) == 1
+
+
+def test_naming_a_stream_loses_nothing_and_a_call_of_the_driver_may():
+    assert why_skipped("stubbed call", "cuda.bindings.driver.CUstream")
+    assert why_skipped("stubbed call", "cuda.bindings.driver.cuLaunchKernel") is None
