@@ -8,15 +8,17 @@ dumped the same files and, but for their own number, made the same calls; rank 0
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from kerneldefs.capture.parity import kind_of
-from kerneldefs.capture.record import read_calls
+from kerneldefs.capture.record import KernelCall, read_calls
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = json.loads((ROOT / "tests" / "data" / "h100_dumps.json").read_text())
@@ -33,6 +35,8 @@ RUNS = {
 }
 
 
+# What is said of experts since the runs on one GPU were recorded; those on two say it.
+SAID_SINCE = ("activations", "biased")
 MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "kimi-k2", "deepseek-v3", "qwen3-next-80b-a3b")
 TWO_RANKS = (
     "llama-3.1-8b@tp2",
@@ -60,6 +64,11 @@ def config(model: str, layout: str = "tp1") -> dict:
     [plan] = json.loads(done.stdout)
     same = (c for c in plan["configs"] if not c["enable_dp_attention"])
     return next(c for c in same if c["ep"] == int(ep or 1))
+
+
+def without(call: KernelCall, facts: Sequence[str]) -> KernelCall:
+    scalars = {key: value for key, value in call.scalars.items() if key not in facts}
+    return dataclasses.replace(call, scalars=scalars)
 
 
 @pytest.mark.slow
@@ -94,8 +103,9 @@ def test_every_call_of_the_real_engine_is_simulated(name: str, older_release: Pa
         for path in (rank / "flashinfer").iterdir()
     }
     assert dumped == json.loads((data / f"{name}.json").read_text())["dumped"]
+    later = () if name in TWO_RANKS else SAID_SINCE
     real, simulated = (
-        {kind_of(call) for call in read_calls(path) if call.tensors}
+        {kind_of(without(call, later)) for call in read_calls(path) if call.tensors}
         for path in (data / f"{name}.jsonl", rank / "calls.jsonl")
     )
     assert real - simulated == set()
