@@ -81,7 +81,7 @@ def _simulate(config: ServingConfig, model: Path, folder: Path, rank: int) -> di
 
     try:
         found = session.capture(config, model, folder, rank)
-    except Exception as error:
+    except Exception as error:  # what is nobody's refusal is raised again
         raised = refusal.described(error)
         refuser = refusal.refuser_of(raised)
         if refuser is None:

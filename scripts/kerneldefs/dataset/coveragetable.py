@@ -90,7 +90,7 @@ Releases: {releases}.
 | models with definitions | {with_definitions} |
 | cells of the tables, of which tried | {tried} of {pairs} |
 | captured, with definitions | {captured} |
-| refused, by SGLang or the library that reads its configs | {refused} |
+| refused, by SGLang or a library that it asks | {refused} |
 | failed | {failed} |
 
 A cell is the number of clean definitions of what FlashInfer was called for and, in brackets, of
