@@ -44,6 +44,16 @@ def require_decoder(call: KernelCall) -> None:
         raise Underivable("attention-kind", f"{call.layer}: {kind} attention")
 
 
+def require_every_key(call: KernelCall) -> None:
+    """Attention over blocks of the cache that an indexer chooses has no equivalent."""
+    if "idx_q" in call.tensors:
+        raise Underivable(
+            "attention-blocks",
+            f"{call.layer}: attention over chosen blocks of the cache, whose choice no template "
+            "describes",
+        )
+
+
 def query_dtype(call: KernelCall) -> str:
     """Return the dtype of queries; bfloat16 where a fused kernel kept them to itself."""
     queries = call.tensors.get("q")

@@ -153,7 +153,11 @@ def activation(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> 
 
 
 def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Iterator[Seen]:
-    """Attention over the KV cache, whichever backend computes it."""
+    """Attention over the KV cache, whichever backend computes it.
+
+    `idx_q` are the queries by which MiniMax-M3 chooses blocks of the cache (minimax_m3.py of sglang
+    0.5.21); where it is absent, attention is to every key.
+    """
     batch = arguments.get("forward_batch")
     mode = getattr(batch, "forward_mode", None)
     prefix = getattr(batch, "extend_prefix_lens_cpu", None)
@@ -162,7 +166,7 @@ def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> I
     chosen = further.get("topk_indices")
     yield Seen(
         ATTENTION,
-        {name: arguments.get(name) for name in ("q", "k", "v")},
+        {name: further.get(name) for name in ("q", "k", "v", "idx_q")},
         {
             "kind": type(layer).__name__,
             "num_qo_heads": int(layer.tp_q_head_num),

@@ -26,6 +26,7 @@ from kerneldefs.derive.attention import (
     planned_offsets,
     query_dtype,
     require_decoder,
+    require_every_key,
 )
 from kerneldefs.derive.equivalent import (
     F32,
@@ -142,6 +143,7 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     if not is_grouped(call) or call.scalars.get("sinks"):
         return  # families/sinks.py has those
     require_decoder(call)
+    require_every_key(call)
     said, heads = call.scalars, heads_of(call)
     sizes = options.page_sizes if PAGE_SIZE in options.variants else ()
     larger = [size for size in sizes if size > 1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from kerneldefs.capture.observe import ops
 from kerneldefs.capture.observe.ops import contiguous
@@ -44,29 +45,38 @@ def grouped_attention(subject: Subject) -> Iterator[KernelCall]:
             rotary = int(kind.head_dim * _partial(subject))
             count = (kind.qo_heads, kind.kv_heads)
             yield rope(subject, "self_attn.rotary_emb", *count, kind.head_dim, rotary, neox=True)
-        yield from attention(
-            subject,
-            "self_attn.attn",
-            heads=kind.qo_heads,
-            kv=kind.kv_heads,
-            qk=kind.head_dim,
-            vo=kind.v_head_dim,
-            window_left=-1 if kind.window is None else kind.window - 1,
-            soft_cap=float(data.get("attn_logit_softcapping") or 0.0),
-            sinks=subject.kind == "gpt_oss",
-        )
-        yield from _sparse_blocks(subject, kind.kv_heads, kind.head_dim)
+        said: dict[str, Any] = {
+            "heads": kind.qo_heads,
+            "kv": kind.kv_heads,
+            "qk": kind.head_dim,
+            "vo": kind.v_head_dim,
+            "window_left": -1 if kind.window is None else kind.window - 1,
+            "soft_cap": float(data.get("attn_logit_softcapping") or 0.0),
+            "sinks": subject.kind == "gpt_oss",
+        }
+        if _choices(subject) != {True}:
+            yield from attention(subject, "self_attn.attn", **said)
+        if True in _choices(subject):
+            yield from _over_chosen_blocks(subject, said)
 
 
-def _sparse_blocks(subject: Subject, kv_heads: int, dim: int) -> Iterator[KernelCall]:
-    """What MiniMax-M3's choice of blocks adds: index heads, and pages of a block's size."""
+def _choices(subject: Subject) -> set[bool]:
+    """Return whether layers attend to chosen blocks of the cache: MiniMax-M3's first do not."""
     sparse = subject.data.get("sparse_attention_config")
-    if not isinstance(sparse, dict) or not sparse.get("use_sparse_attention"):
-        return
+    layers = sparse.get("sparse_attention_freq") if isinstance(sparse, dict) else None
+    return {bool(layer) for layer in layers or (0,)}
+
+
+def _over_chosen_blocks(subject: Subject, said: Mapping[str, Any]) -> Iterator[KernelCall]:
+    """What MiniMax-M3's choice of blocks adds: index heads, and pages of a block's size."""
+    sparse = subject.data["sparse_attention_config"]
     heads = max(1, sparse["sparse_num_index_heads"] // subject.sizes.attn_tp)
-    width = (heads + 1) * sparse["sparse_index_dim"]
+    dim = sparse["sparse_index_dim"]
+    width = (heads + 1) * dim
     yield linear(subject, "self_attn.index_qkv_proj", width, subject.sizes.hidden or 0)
-    rows = contiguous((REQUESTS, kv_heads, dim), subject.dtype)
+    chosen = {"idx_q": contiguous((TOKENS, heads, dim), subject.dtype)}
+    yield from attention(subject, "self_attn.attn", tensors=chosen, **said)
+    rows = contiguous((REQUESTS, said["kv"], said["qk"]), subject.dtype)
     tensors = {"cache_k": rows, "cache_v": rows}
     page = {"page_size": sparse["sparse_block_size"]}
     yield call(ops.KV_APPEND, "self_attn.attn", tensors, page)

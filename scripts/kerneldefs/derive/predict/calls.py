@@ -213,8 +213,12 @@ def rope(subject: Subject, layer: str, heads: int, kv: int, dim: int, rd: int, n
 def attention(
     subject: Subject, layer: str, *, heads: int, kv: int, qk: int, vo: int, **said: Any
 ) -> Iterator[KernelCall]:
-    """Attention in decode, in prefill and in prefill on a cached prefix."""
+    """Attention in decode, in prefill and in prefill on a cached prefix.
+
+    `said` overrides scalars; `modes` and `tensors` among it name other modes and further tensors.
+    """
     modes = said.pop("modes", ((DECODE, False), (EXTEND, False), (EXTEND, True)))
+    further = said.pop("tensors", {})
     for mode, prefix in modes:
         scalars = {
             "num_qo_heads": heads,
@@ -230,5 +234,5 @@ def attention(
             "cached_prefix": prefix,
             **said,
         }
-        tensors = {"q": contiguous((TOKENS, heads * qk), subject.dtype)}
+        tensors = {"q": contiguous((TOKENS, heads * qk), subject.dtype), **further}
         yield call(ops.ATTENTION, layer, tensors, scalars)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import torch
 from kerneldefs.capture.observe import layers
 
 
@@ -21,3 +22,21 @@ def test_a_fused_qkv_layer_splits_by_heads():
 def test_a_layer_of_one_part_has_none():
     plain = SimpleNamespace(output_sizes=[256], output_partition_sizes=[256])
     assert layers.shards(plain) is None
+
+
+def test_attention_shows_the_queries_that_choose_blocks_of_the_cache():
+    layer = SimpleNamespace(
+        tp_q_head_num=8,
+        tp_k_head_num=1,
+        head_dim=128,
+        v_head_dim=128,
+        sliding_window_size=-1,
+        logit_cap=0.0,
+        scaling=128**-0.5,
+    )
+    q, chosen_by = torch.empty(4, 8, 128), torch.empty(4, 1, 128)
+    plain = {"q": q, "k": q[:, :1], "v": q[:, :1], "forward_batch": SimpleNamespace()}
+    (every,) = layers.attention(layer, plain, {})
+    (some,) = layers.attention(layer, {**plain, "kwargs": {"idx_q": chosen_by}}, {})
+    assert set(every.facts()) == {"q", "k", "v"}
+    assert some.facts()["idx_q"].shape == (4, 1, 128)
