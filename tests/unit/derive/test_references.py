@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from kerneldefs.capture.observe import ops
-from kerneldefs.derive.equivalent import fact
+from kerneldefs.derive.equivalent import Options, fact
+from kerneldefs.derive.registry import equivalents
 
 from .calls import BF16, attention, experts, linear, made, run, seen
 
@@ -188,8 +189,13 @@ def test_mixture_of_experts(routing: str) -> None:
         torch.testing.assert_close(found[t], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_an_indexer_that_is_asked_in_vain_has_no_definition() -> None:
+    asked = seen(ops.INDEXER, {}, num_heads=2, head_dim=8, topk=5)
+    assert list(equivalents(asked, Options())) == []
+
+
 def test_sparse_indexer_chooses_the_slots_of_the_largest_scores() -> None:
-    call = seen(ops.INDEXER, {}, num_heads=2, head_dim=8, topk=5)
+    call = seen(ops.INDEXER, {}, (fact("int32", 2, 5),), num_heads=2, head_dim=8, topk=5)
     definition = made(call, "dsa_topk_indexer_fp8_h2_d8_topk5_ps64")
     assert not any(tag.startswith("fi_api:") for tag in definition["tags"])
     keys, scales = torch.randn(3, 64, 8).to(torch.float8_e4m3fn), torch.rand(3, 64) + 0.5

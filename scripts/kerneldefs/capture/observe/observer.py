@@ -14,7 +14,7 @@ import torch
 
 from kerneldefs.capture.observe import hooks, layers
 from kerneldefs.capture.observe.net import OperatorNet, Weights
-from kerneldefs.capture.observe.ops import contiguous
+from kerneldefs.capture.observe.ops import INDEXER, contiguous
 from kerneldefs.capture.observe.seen import Seen, results
 from kerneldefs.capture.probe import NOT_TEXT
 from kerneldefs.capture.record import TensorFact
@@ -38,6 +38,7 @@ class Observer:
         self._weights = Weights()
         self._names: dict[int, str] = {}
         self._model: torch.nn.Module | None = None
+        self._chooses = False  # an indexer does; backends that know none ask it in vain
 
     # ---- installation
 
@@ -129,7 +130,9 @@ class Observer:
             return []
 
     def _record(self, seen: Seen, result: Any) -> None:
-        self._recorder.observe(seen.op, seen.facts(), seen.plain(), tuple(results(result)))
+        outputs = tuple(results(result))
+        self._chooses |= seen.op == INDEXER and bool(outputs)
+        self._recorder.observe(seen.op, seen.facts(), seen.plain(), outputs)
 
     def finish(self) -> list[str]:
         """Record layers whose work a fused kernel did, and return what went wrong, in sentences.
@@ -153,7 +156,7 @@ class Observer:
         if kind.endswith("RMSNorm") and isinstance(weight, torch.Tensor) and weight.ndim == 1:
             rows = contiguous((_ROWS, weight.shape[0]), str(weight.dtype).removeprefix("torch."))
             self._record_at(name, layers.norm_of(module, rows))
-        if name.endswith(_UNASKED):
+        if name.endswith(_UNASKED) and self._chooses:
             product, result = layers.indexer_weights(module, _ROWS)
             self._record_at(name, product, result)
         for rotary, heads, kv_heads in _bypassed_rotary(module, self._called):

@@ -98,7 +98,8 @@ TOPK_INDEXER = OwnTemplate(
 
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     if call.op == INDEXER:
-        yield _indexer(call)
+        if call.outputs:  # without any the backend attends to every key, and nothing was chosen
+            yield _indexer(call)
         return
     said = call.scalars
     chosen = said.get("sparse_topk")

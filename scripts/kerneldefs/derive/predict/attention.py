@@ -9,6 +9,7 @@ from kerneldefs.capture.observe import ops
 from kerneldefs.capture.observe.ops import contiguous
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.predict.calls import (
+    BLACKWELL,
     DECODE,
     EXTEND,
     REQUESTS,
@@ -21,6 +22,7 @@ from kerneldefs.derive.predict.calls import (
     norms,
     rope,
 )
+from kerneldefs.serving.ranksizes import Indexer
 
 # Models whose heads are normalised before the rotary embedding.
 _QK_NORMS = ("qwen3", "gemma3", "gemma4", "glm4_moe", "olmo2", "hunyuan_v1", "minimax_m2")
@@ -124,7 +126,8 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
         sizes = (latent.heads, 1, latent.kpe, latent.kpe)
         yield rope(subject, "self_attn.rotary_emb", *sizes, neox=False)
     yield from _sparse_indexer(subject, latent.kpe)
-    sparse = subject.sizes.indexer.top_k if subject.sizes.indexer else None
+    indexer = _indexer(subject)
+    sparse = indexer.top_k if indexer else None
     heads = {"heads": latent.heads, "kv": 1, "qk": cached, "vo": latent.ckv}
     scale = {"scale": latent.qk**-0.5, "sparse_topk": sparse}
     modes = [(DECODE, False), (EXTEND, True)]
@@ -138,14 +141,23 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
 
 def _unabsorbed(subject: Subject) -> bool:
     """Whether a prefill on a cached prefix is not absorbed either: trtllm_mla's on sm_100."""
+    backend = subject.config.attention_backend
+    own = backend is None and subject.kind in ("deepseek_v3", "kimi_k2")
+    return subject.config.arch in BLACKWELL and (own or backend == "trtllm_mla")
+
+
+def _indexer(subject: Subject) -> Indexer | None:
+    """Return the indexer that chooses keys: only the backend dsa, SGLang's own choice, asks it."""
     config = subject.config
-    chosen = config.attention_backend in (None, "trtllm_mla") and config.arch == "sm_100"
-    return chosen and subject.kind in ("deepseek_v3", "kimi_k2")
+    named = {config.attention_backend}
+    named |= {config.arguments.get(f"{phase}_attention_backend") for phase in ("prefill", "decode")}
+    asked = named == {None} or named & {"dsa", "nsa"}
+    return subject.sizes.indexer if asked else None
 
 
 def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
     """The indexer of sparse attention, whole on every rank: two projections, rotation, choice."""
-    indexer, latent, hidden = subject.sizes.indexer, subject.sizes.latent, subject.sizes.hidden
+    indexer, latent, hidden = _indexer(subject), subject.sizes.latent, subject.sizes.hidden
     if indexer is None or latent is None or not latent.q_lora_rank or not hidden:
         return
     width = indexer.heads * indexer.head_dim
@@ -161,4 +173,5 @@ def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
         "self_attn.indexer",
         {"x": contiguous((TOKENS, hidden), subject.dtype)},
         {"num_heads": indexer.heads, "head_dim": indexer.head_dim, "topk": indexer.top_k},
+        (contiguous((TOKENS, indexer.top_k), "int32"),),
     )

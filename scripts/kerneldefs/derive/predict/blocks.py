@@ -19,6 +19,7 @@ from kerneldefs.derive.predict.calls import (
     norms,
 )
 from kerneldefs.derive.predict.experts import (
+    activates_in_product,
     activations,
     fused_shared_width,
     gates_shared_expert,
@@ -43,8 +44,11 @@ def dense(subject: Subject) -> Iterator[KernelCall]:
             continue  # a width that config.json names and no layer has
         if width == fused_shared_width(subject):
             continue
+        whole = activates_in_product(subject, width)
+        yield linear(subject, "mlp.down_proj", hidden, width, packed=whole)
+        if whole:
+            continue
         yield linear(subject, "mlp.gate_up_proj", 2 * width, hidden, shards=(width, width))
-        yield linear(subject, "mlp.down_proj", hidden, width)
         yield call(
             ops.ACTIVATION,
             "mlp.act_fn",

@@ -16,6 +16,7 @@ from kerneldefs.serving.modelconfig import ModelConfig
 from kerneldefs.serving.ranksizes import RankSizes
 
 TOKENS, REQUESTS = 16, 4
+BLACKWELL = ("sm_100", "sm_103")  # what SGLang calls sm100
 DECODE, EXTEND = "decode", "extend"
 PHASE = "inventory"
 
@@ -121,8 +122,12 @@ def linear(
     output: str | None = None,
     shards: tuple[int, ...] = (),
     bias: bool = False,
+    packed: bool = False,
 ) -> KernelCall:
-    """A linear layer of n output and k input features; `output` is the product's dtype."""
+    """A linear layer of n output and k input features; `output` is the product's dtype.
+
+    The input is `packed` where it comes quantized, two FP4 numbers a byte.
+    """
     if scheme is None:
         scheme = "none" if subject.unquantized(layer) == ALL else subject.scheme_of(layer)
     weight = "float8_e4m3fn" if scheme.startswith("fp8") else subject.dtype
@@ -131,7 +136,9 @@ def linear(
         ops.LINEAR,
         layer,
         {
-            "x": contiguous((TOKENS, k), subject.dtype),
+            "x": contiguous((TOKENS, k // 2), "uint8")
+            if packed
+            else contiguous((TOKENS, k), subject.dtype),
             "weight": contiguous((n, k), weight),
         },
         {

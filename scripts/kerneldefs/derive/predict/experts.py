@@ -6,11 +6,14 @@ srt/layers/quantization/mxfp4.py.
 
 from __future__ import annotations
 
-from kerneldefs.derive.predict.calls import Subject
+from kerneldefs.derive.predict.calls import BLACKWELL, Subject
 from kerneldefs.derive.predict.formats import EXPERTS
+from kerneldefs.derive.predict.unquantized import ALL
 from kerneldefs.serving.ranksizes import round_up
 
 _HOPPER = ("sm_80", "sm_89", "sm_90")
+# Of config.json's model_type, those whose experts are DeepseekV2MoE.
+_DEEPSEEK = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa", "kimi_k2")
 
 
 def _before_blackwell(subject: Subject) -> bool:
@@ -61,6 +64,24 @@ def fused_shared_width(subject: Subject) -> int | None:
         shared = data.get("shared_expert_intermediate_size")
         fused = subject.kind.startswith("qwen3_next") and shared == width
     return width // subject.sizes.dense_tp if fused else None
+
+
+def activates_in_product(subject: Subject, width: int) -> bool:
+    """Whether an MLP's first product, SiLU and quantization are one kernel, which nothing names.
+
+    So it is in shared experts of NVFP4 on sm_100, where 128 divides the product's columns.
+    """
+    data = subject.data
+    if subject.kind not in _DEEPSEEK or subject.config.arch not in BLACKWELL:
+        return False
+    both = ("mlp.gate_up_proj", "mlp.down_proj")
+    quantized = all(
+        subject.scheme_of(layer) == "nvfp4" and subject.unquantized(layer) != ALL for layer in both
+    )
+    count = data.get("n_shared_experts") or 0
+    shared = int(data.get("moe_intermediate_size") or 0) * count // subject.sizes.dense_tp
+    unlimited = data.get("swiglu_limit") is None
+    return quantized and unlimited and width == shared and 2 * width % 128 == 0
 
 
 def gates_shared_expert(subject: Subject) -> bool:

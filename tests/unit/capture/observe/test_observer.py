@@ -73,6 +73,23 @@ class Model(nn.Module):
         return x.float() @ self.gate.float().T
 
 
+class Indexer(nn.Module):
+    """An indexer, which a backend may ask in vain."""
+
+    n_heads, head_dim, index_topk = 2, 4, 3
+
+    def __init__(self, chooses: bool) -> None:
+        super().__init__()
+        self.chooses = chooses
+        self.weights_proj = nn.Linear(8, 2, bias=False)
+
+    def forward_cuda(self, x: Any) -> Any:
+        return torch.zeros(len(x), 3, dtype=torch.int32) if self.chooses else None
+
+    def forward(self, x: Any) -> Any:
+        return self.forward_cuda(x)
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[KernelCall]:
     """What is recorded of one forward of the model."""
@@ -157,25 +174,31 @@ def test_sizes_of_a_linear_layer_are_those_it_multiplies_by() -> None:
     assert seen.tensors["weight"].shape == (6, 8)
 
 
-def test_the_weights_of_an_indexer_are_told_by_the_module_tree(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("chooses", [True, False])
+def test_the_weights_of_an_indexer_that_chooses_are_told_by_the_module_tree(
+    monkeypatch: pytest.MonkeyPatch, chooses: bool
 ) -> None:
-    monkeypatch.setattr(hooks, "HOOKS", ())
-    recorder, model = Recorder(), nn.Module()
-    model.indexer = nn.Module()
-    model.indexer.weights_proj = nn.Linear(8, 4, bias=False)
-    outer = nn.ModuleDict({"attn": model})
+    place = types.ModuleType("stand_in")
+    place.Indexer = Indexer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stand_in", place)
+    row = hooks.Hook("stand_in:Indexer", ("forward_cuda",), layers.indexer)
+    monkeypatch.setattr(hooks, "HOOKS", (row,))
+    monkeypatch.setattr(Indexer, "forward_cuda", Indexer.forward_cuda)  # hooks stay
+    recorder = Recorder()
     observer = Observer(recorder)
-    observer.follow(outer)
+    observer.install()
+    model = nn.ModuleDict({"attn": nn.ModuleDict({"indexer": Indexer(chooses)})})
+    observer.follow(model)
+    model["attn"]["indexer"](torch.zeros(3, 8))
     observer.finish()
-    (call,) = recorder.calls()
-    assert (call.op, call.phase, call.layer) == (
-        ops.LINEAR,
-        MODULE_TREE,
-        "attn.indexer.weights_proj",
-    )
-    assert call.tensors["weight"].shape == (4, 8)
-    assert call.outputs[0].dtype == "float32"
+    (asked,) = of(recorder.calls(), ops.INDEXER)
+    assert bool(asked.outputs) is chooses
+    products = of(recorder.calls(), ops.LINEAR)
+    assert [call.layer for call in products] == ["attn.indexer.weights_proj"] * chooses
+    for call in products:
+        assert call.phase == MODULE_TREE
+        assert call.tensors["weight"].shape == (2, 8)
+        assert call.outputs[0].dtype == "float32"
 
 
 def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
