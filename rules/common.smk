@@ -45,11 +45,16 @@ deployment = workflow.deployment_settings.deployment_method
 shell.prefix(invocation.shell_prefix(deployment, RUN.python()))
 
 
+# Where nothing is submitted, no rate of submissions need be kept. Snakemake keeps one by a timer after
+# each choice of jobs, which causes another choice and another timer: after hundreds of jobs, hundreds
+# of choices a second.
 onstart:
     try:
         invocation.start(RUN)
     except KerneldefsError as error:
         raise SystemExit(f"error: {error}") from None
+    if not RUN.submits_captures:
+        workflow.scheduler.job_rate_limiter = None
 
 
 # Under an executor that submits jobs these run where Snakemake does: they take seconds.

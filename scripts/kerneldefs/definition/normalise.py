@@ -34,7 +34,7 @@ from kerneldefs.definition.candidates import (
     united,
     with_all_tags,
 )
-from kerneldefs.definition.checks import Subject, errors, run_checks
+from kerneldefs.definition.checks import Finding, Subject, errors, run_checks
 from kerneldefs.definition.collisions import told_apart
 from kerneldefs.definition.draft import Draft, Quarantine, const_axes
 from kerneldefs.definition.form import require_form
@@ -144,6 +144,7 @@ class _Rank:
         self._release = release
         self._config = config
         self._predicted = predicted
+        self._failed: dict[str, list[Finding]] = {}  # by the text of what was checked
 
     def read(self, calls: list[KernelCall]) -> None:
         """Repair every call; list calls that are no definition, and dumps without a call."""
@@ -172,12 +173,19 @@ class _Rank:
         tags = config_tags(const_axes(repaired.definition), self._config)
         definition = with_tags(repaired.definition, tags)
         named = definition_name(repaired.evidence.template, const_axes(definition))
-        failed = errors(run_checks(Subject(definition, expected_name=named)))
-        if failed:
+        if failed := self._errors(definition, named):
             reasons = "; ".join(dict.fromkeys(finding.message for finding in failed))
             raise Quarantine(f"check-{failed[0].check}", reasons)
         dumped = (call.definition,) if call.definition else ()
         return Candidate(definition, repaired.repairs, (source_of(call),), dumped)
+
+    def _errors(self, definition: Draft, expected_name: str) -> list[Finding]:
+        """Check once what many calls lead to."""
+        text = json.dumps([definition, expected_name], sort_keys=True)
+        if text not in self._failed:
+            subject = Subject(definition, expected_name=expected_name)
+            self._failed[text] = errors(run_checks(subject))
+        return self._failed[text]
 
     def _dumped(self, call: KernelCall, template: Template) -> Draft:
         if call.definition is None:

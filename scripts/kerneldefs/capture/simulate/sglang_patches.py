@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -148,16 +149,36 @@ def _keep_patterns() -> None:
     regex.fullmatch = fullmatch
 
 
+def _lay_out_one_expert(module: Any) -> Callable[..., Any]:
+    """The layout of unquantized experts for FlashInfer's kernel, of the first expert alone.
+
+    It writes each expert's rows over themselves, one after the other, and they have no values: 512
+    experts take 512 times as long, and leave the same.
+    """
+    original = module.UnquantizedFusedMoEMethod.process_weights_after_loading
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        module.range = lambda count: builtins.range(min(count, 1))
+        try:
+            return original(*args, **kwargs)
+        finally:
+            del module.range
+
+    return call
+
+
 def install(tp: int, nodes: int = 1) -> None:
     """Replace communication between ranks, which fill the nodes in order and have workspaces."""
-    experts: Any = importlib.import_module("sglang.srt.eplb.expert_location")
-    experts._compute_logical_to_all_physical_map = _on_host(
-        experts._compute_logical_to_all_physical_map
+    places: Any = importlib.import_module("sglang.srt.eplb.expert_location")
+    places._compute_logical_to_all_physical_map = _on_host(
+        places._compute_logical_to_all_physical_map
     )
     _keep_patterns()
     # It compares the classes of a parameter and of what replaces it.
     quantization: Any = importlib.import_module("sglang.srt.layers.quantization.utils")
     quantization.type = _type
+    experts: Any = importlib.import_module("sglang.srt.layers.quantization.unquant")
+    experts.UnquantizedFusedMoEMethod.process_weights_after_loading = _lay_out_one_expert(experts)
     nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
     per_node = -(-tp // nodes)

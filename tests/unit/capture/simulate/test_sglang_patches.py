@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import pynvml
 import pytest
 from kerneldefs.capture.simulate import sglang_patches
@@ -24,3 +26,30 @@ def test_a_pretended_workspace_has_the_name_of_the_real_class():
     made = sglang_patches._workspace_class("trtllm", TRTLLMWorkspace)(world_size=2, rank=1)
     assert type(made).__name__ == "TRTLLMWorkspace"
     assert made.backend == "trtllm" and made.metadata["tp_rank"] == 1
+
+
+LAYS_OUT = """
+class UnquantizedFusedMoEMethod:
+    def process_weights_after_loading(self, layer):
+        for expert in range(layer.experts):
+            layer.laid_out.append(expert)
+"""
+
+
+@pytest.mark.parametrize(("experts", "laid_out"), [(512, [0]), (1, [0]), (0, [])])
+def test_one_expert_is_laid_out_for_all(experts: int, laid_out: list[int]):
+    module = types.ModuleType("unquant")
+    exec(LAYS_OUT, module.__dict__)
+    layer = types.SimpleNamespace(experts=experts, laid_out=[])
+    method = module.UnquantizedFusedMoEMethod()
+    sglang_patches._lay_out_one_expert(module)(method, layer)
+    assert layer.laid_out == laid_out
+    assert "range" not in vars(module)
+
+
+def test_every_expert_counts_again_where_laying_out_fails():
+    module = types.ModuleType("unquant")
+    exec(LAYS_OUT, module.__dict__)
+    with pytest.raises(AttributeError):
+        sglang_patches._lay_out_one_expert(module)(module.UnquantizedFusedMoEMethod(), None)
+    assert "range" not in vars(module)
