@@ -79,7 +79,6 @@ def _engine_options(options: argparse.Namespace) -> EngineOptions:
 def main() -> int:
     """Capture, in this architecture's worker where the environment names an owner for one."""
     options = parser().parse_args()
-    from kerneldefs.capture.run import capture_file
     from kerneldefs.capture.worker import run_in_worker
     from kerneldefs.serving.config import ServingConfig
 
@@ -90,6 +89,8 @@ def main() -> int:
             code = run_in_worker(config.arch, arguments)
             if code is not None:
                 return code
+        from kerneldefs.capture.run import capture_file
+
         return capture_file(*arguments, _engine_options(options), options.rank)
 
 

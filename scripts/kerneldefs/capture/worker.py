@@ -26,8 +26,6 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from kerneldefs.capture.run import capture_file
-from kerneldefs.capture.simulate.pretence import pretence
 from kerneldefs.cli import exit_code
 
 OWNER = "KERNELDEFS_WORKER_OWNER"  # "{host}:{pid}" of the process that workers belong to
@@ -131,6 +129,9 @@ def _open(address: Path) -> socket.socket:
 
 def serve(arch: str, address: Path, owner: int) -> None:
     """Fork a capture for every connection until the owner ends."""
+    import kerneldefs.capture.run  # noqa: F401 - before it forks, and not where a worker is asked
+    from kerneldefs.capture.simulate.pretence import pretence
+
     pretence(arch).import_common()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked processes
     with _listening(address) as listener:
@@ -166,6 +167,8 @@ def _listening(address: Path) -> Iterator[socket.socket]:
 
 def _capture(connection: socket.socket) -> None:
     """Be one capture: the caller's output and folder are ours, and its end is ours too."""
+    from kerneldefs.capture.run import capture_file
+
     code = 1
     try:
         connection.settimeout(None)
