@@ -35,8 +35,12 @@ def shell_prefix(deployment_methods: Iterable[object], python: str = "python") -
     Where Snakemake makes the rules' environments itself, theirs is the right one already. `python`
     is the interpreter that captures. It stands here and in no rule, since only what it has
     installed, not where it is, may rerun a capture.
+
+    What is imported is kept compiled, also where the caller's environment (a container's, often)
+    says not to: compiling SGLang again makes a capture take twice as long.
     """
     prefix = f"set -euo pipefail; CAPTURE_PYTHON={shlex.quote(python)}; "
+    prefix += "export PYTHONDONTWRITEBYTECODE=; "
     if not list(deployment_methods):
         prefix += f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     return prefix.replace("{", "{{").replace("}", "}}")

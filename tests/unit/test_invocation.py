@@ -45,6 +45,14 @@ def test_shell_commands_run_snakemakes_own_python() -> None:
         assert subprocess.run(["bash", "-c", command], check=False).returncode != 0
 
 
+def test_shell_commands_keep_what_they_import_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    command = "python -c 'import sys; print(sys.dont_write_bytecode)'"
+    command = f"{invocation.shell_prefix([]).format()}{command}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_shell_prefix_survives_odd_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/odd {folder}/bin/python")
     words = shlex.split(invocation.shell_prefix([]).format())

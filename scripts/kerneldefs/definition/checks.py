@@ -183,13 +183,13 @@ def _constraints_hold(subject: Subject) -> list[str]:
 
 
 def _run(subject: Subject) -> list[str]:
-    tree = source.parse(subject.definition["reference"])
-    runs = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run"]
+    reference = subject.definition["reference"]
+    runs = [n for n in source.parse(reference).body if isinstance(n, ast.FunctionDef) and n.name == "run"]
     if len(runs) != 1:
         return [f"the reference defines run {len(runs)} times at top level"]
     if any(
         isinstance(node, ast.Name) and node.id == "run" and isinstance(node.ctx, ast.Store)
-        for node in ast.walk(tree)
+        for node in source.nodes(reference)
     ):
         return ["the reference gives the name run to something else as well"]
     arguments = runs[0].args

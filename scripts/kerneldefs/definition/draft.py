@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 # FlashInfer's JSON with everything it may still get wrong; a definition once the checks pass.
@@ -55,7 +54,14 @@ class Quarantine(Exception):
 
 def copied(draft: Draft) -> Draft:
     """Return a deep copy, so that a step never changes what it was given."""
-    return copy.deepcopy(draft)
+    return {key: _copied(value) for key, value in draft.items()}
+
+
+def _copied(value: Any) -> Any:
+    """A JSON value anew: copy.deepcopy takes five times as long, in each of twenty steps."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def tensors(draft: Draft) -> list[tuple[str, dict[str, Any]]]:

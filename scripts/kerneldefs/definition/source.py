@@ -43,6 +43,12 @@ def parse(source: str) -> ast.Module:
         raise Quarantine("reference-syntax", f"the reference does not parse: {why}") from None
 
 
+@_remembered
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """Return every node of a reference, breadth first."""
+    return tuple(ast.walk(parse(source)))
+
+
 def functions(tree: ast.Module) -> dict[str, Function]:
     """Return the top-level functions by name, in order."""
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -221,9 +227,8 @@ def missing_names(source: str) -> frozenset[str]:
 
     Annotations do not count: references start with `from __future__ import annotations`.
     """
-    tree = parse(source)
-    annotations = {id(n) for a in _annotations(tree) for n in ast.walk(a)}
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in annotations}
+    annotations = {id(n) for a in _annotations(source) for n in ast.walk(a)}
+    used = {n.id for n in nodes(source) if isinstance(n, ast.Name) and id(n) not in annotations}
     table = symtable.symtable(source, "reference", "exec")
     bound = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
     bound |= {s.get_name() for s in table.get_symbols() if s.is_namespace()}
@@ -240,8 +245,8 @@ def _global_names(table: symtable.SymbolTable) -> set[str]:
     return names
 
 
-def _annotations(tree: ast.Module) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
+def _annotations(source: str) -> Iterator[ast.expr]:
+    for node in nodes(source):
         if isinstance(node, (ast.arg, ast.AnnAssign)) and node.annotation is not None:
             yield node.annotation
         elif isinstance(node, ast.FunctionDef) and node.returns is not None:
@@ -252,7 +257,7 @@ def _annotations(tree: ast.Module) -> Iterator[ast.expr]:
 def imported(source: str) -> frozenset[str]:
     """Return the top-level packages that the source imports; "." for a relative import."""
     packages = set()
-    for node in ast.walk(parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             packages |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -280,7 +285,7 @@ def _literals(source: str, name: str) -> list[ast.Assign]:
     """Assignments of a plain number, string or None to `name`."""
     return [
         node
-        for node in ast.walk(parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Assign)
         and isinstance(node.value, (ast.Constant, ast.UnaryOp))
         and len(node.targets) == 1

@@ -12,7 +12,7 @@ from kerneldefs.definition.evidence import Evidence, axis_values
 from kerneldefs.definition.naming import definition_name
 from kerneldefs.definition.own import reference
 from kerneldefs.definition.replaced import REPLACED
-from kerneldefs.definition.source import imported, missing_names, parse, with_constant
+from kerneldefs.definition.source import imported, missing_names, nodes, parse, with_constant
 from kerneldefs.definition.tags import upstream_tags
 from kerneldefs.definition.variants import (
     EPSILON,
@@ -124,7 +124,7 @@ def _members(text: str, source: str) -> str:
     if not isinstance(node, ast.ClassDef):
         return text
     methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
-    used = {n.attr for n in ast.walk(parse(source)) if isinstance(n, ast.Attribute)}
+    used = {n.attr for n in nodes(source) if isinstance(n, ast.Attribute)}
     if not methods or used & {method.name for method in methods}:
         return text
     kept = [n for n in node.body if n not in methods]
@@ -170,7 +170,7 @@ def _without_foreign_branches(source: str) -> str:
 
     flashinfer/trace/templates/moe.py (0.6.18) imports a validator where SiTU is asked for.
     """
-    for node in ast.walk(parse(source)):
+    for node in nodes(source):
         if not isinstance(node, ast.If) or node.orelse:
             continue
         names = imported(ast.unparse(ast.Module(node.body, []))) - IMPORTABLE
