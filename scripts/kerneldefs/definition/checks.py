@@ -184,7 +184,8 @@ def _constraints_hold(subject: Subject) -> list[str]:
 
 def _run(subject: Subject) -> list[str]:
     reference = subject.definition["reference"]
-    runs = [n for n in source.parse(reference).body if isinstance(n, ast.FunctionDef) and n.name == "run"]
+    body = source.parse(reference).body
+    runs = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == "run"]
     if len(runs) != 1:
         return [f"the reference defines run {len(runs)} times at top level"]
     if any(
