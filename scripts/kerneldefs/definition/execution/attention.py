@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,26 +42,31 @@ def mask_of(name: str, causal: bool) -> Mask:
     return Mask(causal and "noncausal" not in name, int(window[1]) if window else -1)
 
 
-def attend(q: Any, k: Any, v: Any, scale: float, mask: Mask) -> tuple[Any, Any]:
+def attend(q: Any, k: Any, v: Any, scale: float, mask: Mask, sinks: Any = None) -> tuple[Any, Any]:
     """Return output [n, heads, e] and base-2 log-sum-exp [n, heads] of one request.
 
-    q [n, heads, d], k [m, kv heads, d], v [m, kv heads, e].
+    q [n, heads, d], k [m, kv heads, d], v [m, kv heads, e]. A head's sink is what one key more has
+    for its logit: a key and a value of zeros, and the sink in the additive mask.
     """
     seen = mask.seen(q.shape[0], k.shape[0])
+    bias = torch.where(seen, 0.0, -torch.inf).expand(q.shape[1], -1, -1)
     q, k, v = (x.float().transpose(0, 1) for x in (q, k, v))
+    if sinks is not None:
+        bias = torch.cat([bias, sinks.float()[:, None, None].expand(-1, q.shape[1], 1)], dim=2)
+        k, v = (pad(x, (0, 0, 0, 1)) for x in (k, v))
     output = scaled_dot_product_attention(
-        q[None], k[None], v[None], attn_mask=seen, scale=scale, enable_gqa=True
+        q[None], k[None], v[None], attn_mask=bias[None], scale=scale, enable_gqa=True
     )[0]
     logits = torch.matmul(q, k.repeat_interleave(q.shape[0] // k.shape[0], dim=0).mT) * scale
-    weights = torch.where(seen, torch.exp(logits.double()), 0.0)
+    weights = torch.exp((logits + bias).double())
     return output.transpose(0, 1), torch.log2(weights.sum(-1)).float().T
 
 
 def over_requests(
-    requests: Iterator[tuple[Any, Any, Any]], scale: float, mask: Mask
+    requests: Iterator[tuple[Any, Any, Any]], scale: float, mask: Mask, sinks: Any = None
 ) -> tuple[Any, Any]:
     """Return output and log-sum-exp of requests (q, k, v), one after the other."""
-    outputs, sums = zip(*(attend(*parts, scale, mask) for parts in requests), strict=True)
+    outputs, sums = zip(*(attend(*parts, scale, mask, sinks) for parts in requests), strict=True)
     return torch.cat(outputs), torch.cat(sums)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import gelu, layer_norm, linear, silu
+from torch.nn.functional import gelu, layer_norm, linear
 
-from kerneldefs.definition.execution.experts import renormalised
 from kerneldefs.definition.execution.independent import epsilon_of
 from kerneldefs.definition.execution.pairs import Definition, Pair, Row, Run, Values
 from kerneldefs.definition.execution.recurrent import append, gdn_decode, gdn_prefill
@@ -59,36 +58,6 @@ def with_bias(definition: Definition, values: Values, run: Run) -> list[Pair]:
     return [Pair(run(*values.values())[0], expected)]
 
 
-def mixture(definition: Definition, values: Values, run: Run) -> list[Pair]:
-    """Experts of the largest logits, weighed by a softmax over these; the rank has the first ones.
-
-    Making the k largest of a softmax sum to one is the same (renormalize_naive).
-    """
-    k = definition["axes"]["top_k"]["value"]
-    first, second = (values[f"gemm{i}_weights"].float() for i in (1, 2))
-    gated = first.shape[1] == 2 * second.shape[2]
-    output, sure = [], []
-    tokens = zip(values["hidden_states"].float(), values["routing_logits"].tolist(), strict=True)
-    for token, logits in tokens:
-        choice = renormalised(logits, k, 1.0)
-        total = torch.zeros_like(token)
-        for expert, weight in choice.weights.items():
-            if expert >= first.shape[0]:
-                continue  # on another rank
-            inner = linear(token, first[expert])
-            if gated:
-                up, gate = inner.chunk(2)
-                inner = silu(gate) * up
-            elif "ACTIVATION = 'relu2'" in definition["reference"]:
-                inner = torch.clamp(inner, min=0) ** 2
-            else:
-                inner = silu(inner)
-            total += weight * linear(inner, second[expert])
-        output.append(total)
-        sure.append(torch.full(total.shape, choice.sure))
-    return [Pair(run(*values.values())[0], torch.stack(output), torch.stack(sure))]
-
-
 def gated_gelu(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """GELU of the first half times the second half, for gates from -4 to 4.
 
@@ -137,13 +106,6 @@ ROWS = (
         (),
         "torch.nn.functional.linear in float64",
         with_bias,
-    ),
-    Row(
-        r"moe_bf16_renormalize(_naive)?_routing_topk\d+_e\d+_h\d+_i\d+",
-        ("routing_logits", "hidden_states", "gemm1_weights", "gemm2_weights"),
-        (),
-        "a loop over tokens and their experts",
-        mixture,
     ),
     Row(r"gdn_decode_qk\d+_v\d+_d\d+(_kv)?", _GDN, ("scale",), _HEADS, gdn_decode),
     Row(r"gdn_prefill_qk\d+_v\d+_d\d+", (*_GDN, "cu_seqlens"), ("scale",), _HEADS, gdn_prefill),

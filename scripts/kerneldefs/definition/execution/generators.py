@@ -149,6 +149,7 @@ ROWS: tuple[Row, ...] = (
     Row("moe", r"gemm1.*scale|scales_up", "float", fan_in("hidden_size")),
     Row("moe", r"gemm2.*scale|scales_down", "float", fan_in("intermediate_size")),
     Row("moe", r"output[12]_scale", "float", between(0.2, 1.0)),
+    Row("moe", r"clamp_limit|gemm1_alpha", "float", between(0.5, 2.0)),
     Row("quantiz|norm", r"global_(scale|sf)", "float", between(100.0, 400.0)),
     Row("", r"scale|_sf$|scaling", "float", between(0.01, 0.03)),
     Row("rmsnorm|norm", r"hidden|^x$|input|residual", "float", rows_of_many_sizes),

@@ -64,7 +64,8 @@ def gqa_paged(definition: Definition, values: Values, run: Run) -> list[Pair]:
     rows = queries_of(values, len(where))
     requests = ((q[row], k[at], v[at]) for row, at in zip(rows, where, strict=True))
     scale = default_scale(values, q.shape[-1])
-    return _compared(run(*values.values()), over_requests(requests, scale, mask))
+    expected = over_requests(requests, scale, mask, values.get("sink"))
+    return _compared(run(*values.values()), expected)
 
 
 def trtllm_paged(definition: Definition, values: Values, run: Run) -> list[Pair]:
@@ -76,7 +77,8 @@ def trtllm_paged(definition: Definition, values: Values, run: Run) -> list[Pair]
     mask = mask_of(definition["name"], causal=True)
     rows = queries_of(values, len(where))
     requests = ((q[row], k[at], v[at]) for row, at in zip(rows, where, strict=True))
-    output, sums = over_requests(requests, default_scale(values, q.shape[-1]), mask)
+    scale = default_scale(values, q.shape[-1])
+    output, sums = over_requests(requests, scale, mask, values.get("sinks"))
     return _compared(run(*values.values()), (output * values["bmm2_scale"], sums))
 
 

@@ -14,6 +14,7 @@ from kerneldefs.definition.execution import (
     products,
     quantized,
     recurrent,
+    scaled,
 )
 from kerneldefs.definition.execution.pairs import Definition, Row
 
@@ -35,6 +36,7 @@ _FACTORS = tuple(
     for plural in ("", "s")
     for of in ("", "_gate")
 )
+_BEYOND = ("gemm1_bias", "gemm1_alpha", "gemm1_beta", "gemm1_clamp_limit", "gemm2_bias")
 ROWS: tuple[Row, ...] = (
     Row(
         r"(gemma_)?(fused_add_)?rmsnorm_h\d+(_eps[\d.e-]+)?",
@@ -46,14 +48,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         r"gqa_paged_(decode|prefill)_(?!.*_cap).*",
         ("q", "k_cache", "v_cache", *_PAGES),
-        ("qo_indptr", "kv_last_page_len", "sm_scale"),
+        ("sink", "qo_indptr", "kv_last_page_len", "sm_scale"),
         _SDPA,
         independent.gqa_paged,
     ),
     Row(
-        r"trtllm_batch_(decode|context)_h\d+(?!.*_cap).*",
+        r"trtllm_batch_(decode|context)(_sinks)?(_win\d+)?_h\d+(?!.*_cap).*",
         ("query", "kv_cache", *_TABLES),
-        ("cum_seq_lens_q", "cum_seq_lens_kv"),
+        ("sinks", "cum_seq_lens_q", "cum_seq_lens_kv"),
         _SDPA,
         independent.trtllm_paged,
     ),
@@ -169,6 +171,13 @@ ROWS: tuple[Row, ...] = (
         experts.block_scaled,
     ),
     Row(r"moe_fp8_block_scale_renormalize_routing_.*", _EXPERTS, (), _TOKENS, experts.block_scaled),
+    Row(
+        r"moe_((mxfp8|(mxfp8|bf16)_mxfp4|nvfp4)_block_scale|fp8_per_tensor|bf16)_\w+_routing_.*",
+        ("routing_logits", "hidden_states", "gemm1_weights", "gemm2_weights"),
+        ("routing_bias", *_EXPERTS, *_BEYOND, *_FACTORS),
+        f"{_TOKENS} in float64",
+        scaled.mixture,
+    ),
     Row(
         r"((nv|mx)?fp4_quantize|silu_and_mul_nvfp4_quantize)_k\d+",
         ("input",),

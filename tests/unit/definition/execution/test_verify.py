@@ -17,6 +17,7 @@ from kerneldefs.definition.execution.known import ROWS, row_of
 from kerneldefs.definition.execution.pairs import Pair
 from kerneldefs.definition.execution.verify import TOLERANCES, agreement
 from kerneldefs.definition.own import REFERENCES, OwnTemplate, reference
+from kerneldefs.definition.templates import moe_scaled
 
 from .beside_cases import FALSE as BESIDE_FALSE
 from .beside_cases import TRUE as BESIDE_TRUE
@@ -44,6 +45,9 @@ from .own_cases import COMPARED
 from .own_cases import FALSE as OWN_FALSE
 from .own_cases import TRUE as OWN_TRUE
 from .references import NORM
+from .scaled_cases import FALSE as SCALED_FALSE
+from .scaled_cases import TRUE as SCALED_TRUE
+from .scaled_cases import experts
 
 JOINT, BOTH = "top_k_top_p_joint_sampling", {"top_k": "int32", "top_p": "float32"}
 TRUE = {
@@ -131,15 +135,16 @@ def compared(case: Any) -> dict[str, Any] | None:
     return agreement(case, generate(case).values, loaded(case["reference"]))
 
 
-TRUE |= OWN_TRUE | BESIDE_TRUE
-FALSE |= OWN_FALSE | BESIDE_FALSE
+ANY_SIZE = OWN_TRUE | BESIDE_TRUE | SCALED_TRUE  # outputs are of any size
+TRUE |= ANY_SIZE
+FALSE |= OWN_FALSE | BESIDE_FALSE | SCALED_FALSE
 
 
 @pytest.mark.parametrize("name", TRUE)
 def test_true_references_agree(name: str) -> None:
     found = compared(TRUE[name])
     assert found is not None and found["agrees"], found
-    if name not in OWN_TRUE | BESIDE_TRUE:  # whose outputs are of any size
+    if name not in ANY_SIZE:
         assert all(output["largest"] < 0.1 for output in found["outputs"].values())
 
 
@@ -156,8 +161,7 @@ def test_every_template_of_ours_is_compared() -> None:
         for value in vars(importlib.import_module(f"{templates.__name__}.{info.name}")).values()
         if isinstance(value, OwnTemplate)
     }
-    # which families.py and tests/unit/derive/native_gpt_oss.py have
-    assert ours - COMPARED <= {"mla_paged_prefill", "trtllm_paged_sinks"}
+    assert ours - COMPARED <= {"mla_paged_prefill"}  # which families.py has
 
 
 def test_every_row_is_tried() -> None:
@@ -177,6 +181,15 @@ def test_every_row_is_tried() -> None:
 def test_what_is_not_known_is_not_compared(change: dict[str, Any]) -> None:
     case = ragged("gqa_ragged_h4") | change
     assert compared(case) is None
+
+
+def test_zeros_agree_with_nothing() -> None:
+    case = experts(moe_scaled.FP8, "sigmoid")
+    values = generate(case).values
+    elsewhere = {**values, "local_expert_offset": 100}  # on another rank, all of them
+    run = loaded(case["reference"])
+    assert agreement(case, values, run) is not None
+    assert agreement(case, elsewhere, run) is None
 
 
 @pytest.mark.parametrize(
