@@ -8,8 +8,9 @@ Output  {results}/{model}/definitions/{op_type}/{name}.json   not known to Snake
                                                               something changed; not there before
         {results}/{model}/staged                              what `state` was, see below
 
-References run here, a processor and 2 GB for each at a time: what fails is not staged, what agrees with an independent
-implementation is tagged verified. Outcomes are kept in {results}/cache/references.
+References run here, a processor and 2 GB for each at a time: what fails is not staged, what agrees
+with an independent implementation is tagged verified. Outcomes are kept in
+{results}/cache/references; of models that are staged at once, one runs what they share.
 
 One job per model: a rule per definition would cost 0.1 s each. A staged file that is deleted or
 edited still reruns it, because `state` tells the files on disk from those in the manifest.
@@ -28,7 +29,7 @@ rule stage:
         "<results>/{model}/benchmarks/stage.tsv"
     conda:
         "../environment.yml"
-    threads: 2
+    threads: 1 if len(RUN.plans) > 1 else 2
     resources:
         mem_mb=lambda wildcards, threads: 300 + 2000 * threads,
     params:

@@ -8,9 +8,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kerneldefs.definition.execution.limits import Outcome
 from kerneldefs.errors import KerneldefsError
@@ -70,15 +70,29 @@ class Cache:
         return {key: outcome for key, outcome in found.items() if outcome is not None}
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no other process runs references for this folder, and keep others waiting."""
+    def claimed(self, keys: Sequence[str]) -> Iterator[list[str]]:
+        """Yield those of some references that no other process runs, and keep others off them.
+
+        Waits for the first where others run all of them.
+        """
         if self._folder is None:
-            yield
+            yield list(keys)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with open(self._folder / ".lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            mine = [key for key in keys if _claim(lock, key)]
+            if not mine:
+                mine = [key for key in keys[:1] if _claim(lock, key, wait=True)]
+            yield mine
 
     def _path(self, key: str) -> Path:
         return Path(self._folder or ".") / key[:2] / f"{key}.json"
+
+
+def _claim(lock: IO[str], key: str, *, wait: bool = False) -> bool:
+    """Lock the byte of the lock file that stands for a key, until the file is closed."""
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, int(key[:12], 16))
+    except (BlockingIOError, PermissionError):  # which of the two depends on the system
+        return False
+    return True

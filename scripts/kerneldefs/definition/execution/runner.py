@@ -34,12 +34,12 @@ def run_references(
     keys = [key(definition, limits.budget) for definition in definitions]
     wanted = dict(zip(keys, definitions, strict=True))
     outcomes = kept.known(wanted)
-    if len(outcomes) < len(wanted):
-        with kept.alone():  # who waited for another run finds here what that one has kept
-            outcomes |= kept.known(set(wanted) - set(outcomes))
-            missing = [name for name in wanted if name not in outcomes]
-            run = _serve([wanted[name] for name in missing], limits) if missing else []
-            for name, outcome in zip(missing, run, strict=True):
+    while missing := [name for name in wanted if name not in outcomes]:
+        with kept.claimed(missing) as mine:
+            outcomes |= kept.known(mine)  # by now another run may have kept it
+            rest = [name for name in mine if name not in outcomes]
+            run = _serve([wanted[name] for name in rest], limits) if rest else []
+            for name, outcome in zip(rest, run, strict=True):
                 kept.put(name, outcome)
                 outcomes[name] = outcome
     return [outcomes[name] for name in keys]

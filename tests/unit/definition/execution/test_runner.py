@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,34 @@ def test_two_runs_on_one_folder_run_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(cache.Cache, "known", known)
     monkeypatch.setattr(runner, "_serve", lambda *_: pytest.fail("it ran again"))
     assert run_references([case], tmp_path, LIMITS) == [PASSED]
+
+
+# Another process that runs the reference of argv[2] until it is told to go on, and keeps it.
+ANOTHER = f"""
+import sys
+from pathlib import Path
+from kerneldefs.definition.execution.cache import Cache
+from kerneldefs.definition.execution.limits import Outcome
+kept = Cache(Path(sys.argv[1]))
+with kept.claimed(sys.argv[2:]) as mine:
+    print(mine == sys.argv[2:], flush=True)
+    sys.stdin.readline()
+    kept.put(mine[0], Outcome.from_json({PASSED.to_json()!r}))
+"""
+
+
+def test_two_runs_at_once_share_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shared, own = (definition(body(f"return x * {i}")) for i in range(2))
+    command = [sys.executable, "-c", ANOTHER, str(tmp_path), cache.key(shared, LIMITS.budget)]
+    environment = {"PYTHONPATH": str(Path(runner.__file__).parents[3])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as another:
+        assert another.stdin and another.stdout and another.stdout.readline() == "True\n"
+
+        def serve(definitions: list[Any], limits: Limits) -> list[Outcome]:
+            assert definitions == [own]  # at once, while the other one runs the shared reference
+            another.communicate("go on\n")
+            return [PASSED]
+
+        monkeypatch.setattr(runner, "_serve", serve)
+        assert run_references([shared, own], tmp_path, LIMITS) == [PASSED, PASSED]
