@@ -128,7 +128,28 @@ def test_modules_that_keep_their_weights(layer: str, found: str) -> None:
     named = [f"model.layers.{n}.self_attn.q_proj" for n in range(4)]
     more = {"quantization": {"exclude_modules": [*named, "backbone.layers.2.mlp.down_proj"]}}
     patterns = unquantized.left_out({"quantization_config": table}, more)
-    assert unquantized.share(patterns, layer, 4) == found
+    assert unquantized.share(patterns, layer, range(4)) == found
+
+
+@pytest.mark.parametrize(
+    ("layer", "layers", "found"),
+    [
+        ("mlp.down_proj", [0], unquantized.ALL),  # of the one dense layer, which is left out whole
+        ("mlp.shared_experts.down_proj", [1, 2], unquantized.ALL),
+        ("mlp.shared_experts.down_proj", [1, 2, 3], unquantized.SOME),
+        ("self_attn.o_proj", [0, 1, 2], unquantized.SOME),
+        ("self_attn.indexer.wk", [1], unquantized.ALL),
+        ("self_attn.o_proj", [1, 2], unquantized.NONE),
+    ],
+)
+def test_layers_and_blocks_that_are_left_out_whole(
+    layer: str, layers: list[int], found: str
+) -> None:
+    shared = tuple(f"language_model.model.layers.{n}.mlp.shared_expert*" for n in (1, 2))
+    indexer = "model.layers.1.self_attn.indexer*"
+    aside = ("mtp.layers.1*", "model.visual.layers.1.self_attn.o_proj")
+    patterns = ("model.layers.0*", *shared, indexer, *aside)
+    assert unquantized.share(patterns, layer, layers) == found
 
 
 def test_page_sizes_are_those_asked_for() -> None:

@@ -19,10 +19,12 @@ from kerneldefs.derive.predict.calls import (
     norms,
 )
 from kerneldefs.derive.predict.experts import (
+    SHARED,
     activates_in_product,
     activations,
     fused_shared_width,
     gates_shared_expert,
+    is_shared,
     padded,
     routing,
 )
@@ -44,11 +46,12 @@ def dense(subject: Subject) -> Iterator[KernelCall]:
             continue  # a width that config.json names and no layer has
         if width == fused_shared_width(subject):
             continue
-        whole = activates_in_product(subject, width)
-        yield linear(subject, "mlp.down_proj", hidden, width, packed=whole)
+        shared = is_shared(subject, width) and width != _plain_width(subject)
+        block, whole = SHARED if shared else "mlp", activates_in_product(subject, width)
+        yield linear(subject, f"{block}.down_proj", hidden, width, packed=whole)
         if whole:
             continue
-        yield linear(subject, "mlp.gate_up_proj", 2 * width, hidden, shards=(width, width))
+        yield linear(subject, f"{block}.gate_up_proj", 2 * width, hidden, shards=(width, width))
         yield call(
             ops.ACTIVATION,
             "mlp.act_fn",

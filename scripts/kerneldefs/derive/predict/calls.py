@@ -81,11 +81,20 @@ class Subject:
 
     def unquantized(self, layer: str) -> str:
         """Return in how many of the model's layers a linear layer keeps its weight."""
+        return share(self.plain, layer, self._layers_of(layer))
+
+    def _layers_of(self, layer: str) -> list[int]:
+        """Return the layers that have a module."""
         pattern = str(self.data.get("hybrid_override_pattern") or "")
         kinds = {"self_attn": "*", "mixer": "M"} if self.kind == "nemotron_h" else {}
         kind = kinds.get(layer.partition(".")[0])
-        count = pattern.count(kind) if kind else int(self.data.get("num_hidden_layers") or 0)
-        return share(self.plain, layer, count)
+        if kind and pattern:
+            return [i for i, letter in enumerate(pattern) if letter == kind]
+        every = range(int(self.data.get("num_hidden_layers") or 0))
+        dense = self.data.get("first_k_dense_replace") or 0
+        if dense and layer.startswith("mlp."):
+            return list(every[dense:] if "shared_expert" in layer else every[:dense])
+        return list(every)
 
 
 def call(

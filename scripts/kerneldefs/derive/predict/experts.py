@@ -12,6 +12,7 @@ from kerneldefs.derive.predict.unquantized import ALL
 from kerneldefs.serving.ranksizes import round_up
 
 _HOPPER = ("sm_80", "sm_89", "sm_90")
+SHARED = "mlp.shared_experts"
 # Of config.json's model_type, those whose experts are DeepseekV2MoE.
 _DEEPSEEK = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa", "kimi_k2")
 
@@ -74,14 +75,21 @@ def activates_in_product(subject: Subject, width: int) -> bool:
     data = subject.data
     if subject.kind not in _DEEPSEEK or subject.config.arch not in BLACKWELL:
         return False
-    both = ("mlp.gate_up_proj", "mlp.down_proj")
+    both = (f"{SHARED}.gate_up_proj", f"{SHARED}.down_proj")
     quantized = all(
         subject.scheme_of(layer) == "nvfp4" and subject.unquantized(layer) != ALL for layer in both
     )
-    count = data.get("n_shared_experts") or 0
-    shared = int(data.get("moe_intermediate_size") or 0) * count // subject.sizes.dense_tp
     unlimited = data.get("swiglu_limit") is None
-    return quantized and unlimited and width == shared and 2 * width % 128 == 0
+    return quantized and unlimited and is_shared(subject, width) and 2 * width % 128 == 0
+
+
+def is_shared(subject: Subject, width: int) -> bool:
+    """Whether an MLP's width on one rank is that of the experts that all tokens share."""
+    data = subject.data
+    named = data.get("shared_expert_intermediate_size") or data.get("shared_intermediate_size")
+    count = data.get("n_shared_experts") or 0
+    shared = named or int(data.get("moe_intermediate_size") or 0) * count
+    return bool(shared) and width == int(shared) // subject.sizes.dense_tp
 
 
 def gates_shared_expert(subject: Subject) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 NONE, SOME, ALL = "none", "some", "all"
 _KEYS = ("modules_to_not_convert", "exclude_modules", "ignored_layers", "ignore")
-_PLACE = re.compile(r".*\blayers\.([\d*]+)\.(.+)")
+_PLACE = re.compile(r".*\blayers\.(\d+|\*)(?:\*|\.(.+))")
+_ASIDE = re.compile(r"(.*\.)?(mtp|visual|vision_\w+)\.")  # whose layers are no decoder's
+_SHARED = ("shared_experts", "shared_expert")  # one name for what models name either way
 # A fused layer -> the layers that a checkpoint has in its place.
 _PARTS = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
@@ -33,27 +35,31 @@ def left_out(data: Mapping[str, Any], quant_data: Mapping[str, Any] | None) -> t
     return tuple(name for names in found if isinstance(names, list) for name in map(str, names))
 
 
-def share(patterns: tuple[str, ...], layer: str, layers: int) -> str:
+def share(patterns: tuple[str, ...], layer: str, layers: Collection[int]) -> str:
     """Return in how many of its `layers` a module such as "self_attn.o_proj" is left out."""
-    places: set[str] = set()
-    for number, tail in _places(patterns):
-        if _fits(tail, layer):
-            places.add(number)
-    if not places:
+    places = {number for number, tail in _places(patterns) if _fits(tail, layer)}
+    if "*" in places:
+        return ALL
+    found = {int(number) for number in places} & set(layers)
+    if not found:
         return NONE
-    return ALL if "*" in places or len(places) >= layers else SOME
+    return ALL if len(found) == len(layers) else SOME
 
 
 def _places(patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield layers and modules in them; "" for a whole layer."""
     for pattern in patterns:
-        found = _PLACE.match(pattern)
-        if found:
-            yield found[1], found[2].rstrip(".*")
+        found = _PLACE.fullmatch(pattern)
+        if found and not _ASIDE.match(pattern):
+            yield found[1], (found[2] or "").rstrip(".*").replace(*_SHARED)
 
 
 def _fits(tail: str, layer: str) -> bool:
     """Compare blocks as wholes, and modules by their last name: models name their blocks freely."""
-    block = layer.partition(".")[0]
-    if "." not in tail:
-        return tail == block
+    layer = layer.replace(*_SHARED)
+    if not tail or layer.startswith(f"{tail}."):
+        return True
+    shared = _SHARED[1] in tail
+    if "." not in tail or shared != (_SHARED[1] in layer):
+        return False
     return any(fnmatch.fnmatch(part, tail.rpartition(".")[2]) for part in parts_of(layer))
