@@ -9,7 +9,8 @@ Output  {dataset}/definitions/   new files, and tags of files that are there
 No output is declared: it runs whenever it is asked for, and the second time finds nothing to do.
 """
 
-if "publish" in sys.argv[1:] and workflow.is_main_process:
+PUBLISHES = "publish" in sys.argv[1:]
+if PUBLISHES and workflow.is_main_process:
     try:
         invocation.prepare_publish(RUN, dry_run=DRY_RUN)
     except KerneldefsError as error:

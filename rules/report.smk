@@ -58,7 +58,7 @@ rule index:
 onsuccess:
     if workflow.is_main_process:
         try:
-            invocation.end(RUN, failed=False)
+            invocation.end(RUN, failed=False, published=PUBLISHES)
         except KerneldefsError as error:
             raise SystemExit(f"error: {error}") from None
 

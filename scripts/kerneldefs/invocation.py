@@ -101,14 +101,14 @@ def start(run: Run) -> None:
     _HELD.append(_lock(run))
 
 
-def end(run: Run, *, failed: bool) -> None:
+def end(run: Run, *, failed: bool, published: bool = False) -> None:
     """Print what a run came to, and remove the captures that failed: the next run makes them.
 
     Raises KerneldefsError where some failed in a run that ended well: one of captures alone.
     """
     from kerneldefs.page.summary import show  # 0.1 s, and a dry run has no end
 
-    show(run.settings.results, run.plans, failed)
+    show(run.settings.results, run.plans, failed, published)
     removed = _remove_failed(run)
     if removed and not failed:
         names = ", ".join(str(folder) for folder in removed)

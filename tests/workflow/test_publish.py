@@ -54,6 +54,7 @@ def test_publishing_adds_unites_and_keeps(quick: Project, dataset: Path) -> None
     assert "nothing was written (--dry-run)" in preview.output
     assert files(dataset) == before
     result = quick.run("publish", config=config)
+    assert "Hand on with" not in result.output
     after = files(dataset)
     assert set(before) < set(after)
     united = {"definitions/rmsnorm/rmsnorm_h7168.json", f"definitions/sampling/{TOP_P}.json"}

@@ -26,20 +26,25 @@ _PLAIN_WIDTH = 200  # of a line that no terminal will fold
 _ERRORS_SHOWN = 3  # of each model; its report has them all
 
 
-def show(results: Path, models: Iterable[str], failed: bool = False) -> None:
+def show(
+    results: Path, models: Iterable[str], failed: bool = False, published: bool = False
+) -> None:
     """Print what a run came to, to stderr; a failed one gets its table over models as well.
 
-    Without a failure a model that has no report was not asked for one.
+    Without a failure a model that has no report was not asked for one. One that `published` has
+    nothing more to hand on.
     """
     summaries = [summary_of(results / model) for model in models]
     if failed and len(summaries) > 1:
         write_text(results / INDEX_FILE, index_page(summaries))
     shown = [row for row in summaries if failed or row.verdict != "unfinished"]
     if shown:
-        print_summary(shown, Console(stderr=True), str(results))
+        print_summary(shown, Console(stderr=True), str(results), published)
 
 
-def print_summary(summaries: Sequence[Summary], console: Console, folder: str) -> None:
+def print_summary(
+    summaries: Sequence[Summary], console: Console, folder: str, published: bool = False
+) -> None:
     """Print a line for each model; without colours and lines where nobody is looking.
 
     `folder` is the results folder, in front of what is named.
@@ -50,7 +55,7 @@ def print_summary(summaries: Sequence[Summary], console: Console, folder: str) -
     console.print(_table(summaries))
     for line in _wrong(summaries):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for line in _next(summaries, folder):
+    for line in _next(summaries, folder, published):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -78,11 +83,11 @@ def _wrong(summaries: Iterable[Summary]) -> Iterable[str]:
             yield f"{row.model}: and {len(row.errors) - _ERRORS_SHOWN} more"
 
 
-def _next(summaries: Sequence[Summary], folder: str) -> Iterable[str]:
+def _next(summaries: Sequence[Summary], folder: str, published: bool) -> Iterable[str]:
     pages = [row.page for row in summaries if row.page]
     if len(pages) > 1:
         yield f"Look at {folder}/{INDEX_FILE}"
     elif pages:
         yield f"Look at {folder}/{pages[0]}"
-    if any(row.verdict == "passed" and row.definitions for row in summaries):
+    if not published and any(row.verdict == "passed" and row.definitions for row in summaries):
         yield "Hand on with: snakemake publish --config dataset=PATH, with the settings of this run"
