@@ -31,6 +31,8 @@ KNOWN = {
         "mla_paged_decode_h16_ckv512_kpe64_ps64",
         "mla_paged_prefill_causal_h16_ckv512_kpe64_ps64",
     },
+    # whose indexer has both products of hidden states in one
+    "glm-5-nvfp4": {"gemm_n160_k6144", "dsa_sparse_attention_h8_ckv512_kpe64_topk2048_ps64"},
     # whose dense layer and shared experts keep their weights, and so does attention
     "kimi-k2.7-code-nvfp4": {"gemm_n4608_k7168", "gemm_n512_k7168", "gemm_n7168_k256"},
     "kimi-linear-48b-a3b-instruct": {"kda_decode_qk8_v8_d128", "kda_prefill_qk8_v8_d128"},

@@ -8,8 +8,11 @@ import sys
 import pytest
 from kerneldefs.derive.equivalent import VARIANTS, Options
 from kerneldefs.derive.predict import unquantized
+from kerneldefs.derive.predict.calls import Subject
+from kerneldefs.serving.expected import expected
+from kerneldefs.serving.modelconfig import read_model_config
 
-from .make import ROOT, predicted
+from .make import MODELS, ROOT, config, predicted
 
 LLAMA = {
     "gemm_n6144_k4096",  # 32 query heads and twice 8 KV heads of 128
@@ -150,6 +153,18 @@ def test_layers_and_blocks_that_are_left_out_whole(
     aside = ("mtp.layers.1*", "model.visual.layers.1.self_attn.o_proj")
     patterns = ("model.layers.0*", *shared, indexer, *aside)
     assert unquantized.share(patterns, layer, layers) == found
+
+
+def test_only_layers_that_have_a_module_count() -> None:
+    """Of four layers the last one has attention over keys, which keeps its weights."""
+    types = ["linear_attention"] * 3 + ["full_attention"]
+    serving = config("llama-3.1-8b")
+    model = read_model_config(MODELS / "llama-3.1-8b", "llama-3.1-8b", "bundled")
+    data = {"num_hidden_layers": 4, "layer_types": types}
+    plain = ("model.layers.3.self_attn*",)
+    subject = Subject(data, expected(model, serving), serving, "bfloat16", plain)
+    assert subject.unquantized("self_attn.o_proj") == unquantized.ALL
+    assert subject.unquantized("linear_attn.out_proj") == unquantized.NONE
 
 
 def test_page_sizes_are_those_asked_for() -> None:

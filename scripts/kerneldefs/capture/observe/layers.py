@@ -188,10 +188,13 @@ def attention(layer: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> I
 def linear_attention(
     layer: Any, arguments: dict[str, Any], notes: dict[str, Any]
 ) -> Iterator[Seen]:
-    """Gated delta rule (one gate a head) or Kimi delta attention (one a channel)."""
+    """Gated delta rule (one gate a head) or Kimi delta attention (one a channel).
+
+    Which of them the bias of the gates tells; the gates may come with others in one tensor.
+    """
     a, batch = arguments.get("a"), arguments.get("forward_batch")
     heads = int(layer.num_v_heads)
-    per_channel = isinstance(a, torch.Tensor) and a.numel() // a.shape[0] > heads
+    per_channel = layer.dt_bias.numel() > heads
     yield Seen(
         LINEAR_ATTENTION,
         {

@@ -136,7 +136,8 @@ def latent_attention(subject: Subject) -> Iterator[KernelCall]:
     yield from attention(subject, "self_attn.attn_mqa", **heads, **scale, modes=modes)
     # Sparse models too: a prompt that has no more tokens than are chosen needs no choice.
     heads = {"heads": latent.heads, "kv": latent.heads, "qk": latent.qk, "vo": latent.vo}
-    yield from attention(subject, "self_attn.attn_mha", **heads, modes=((EXTEND, False),))
+    modes = [(EXTEND, False), *([(EXTEND, True)] if sparse else [])]
+    yield from attention(subject, "self_attn.attn_mha", **heads, modes=modes)
 
 
 def _unabsorbed(subject: Subject) -> bool:
@@ -162,12 +163,16 @@ def _sparse_indexer(subject: Subject, rotary: int) -> Iterator[KernelCall]:
         return
     width = indexer.heads * indexer.head_dim
     yield linear(subject, "self_attn.indexer.wq_b", width, latent.q_lora_rank)
-    yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
-    yield layer_norm(subject, "self_attn.indexer.k_norm", indexer.head_dim)
-    weights = "self_attn.indexer.weights_proj"
-    yield linear(subject, weights, indexer.heads, hidden, scheme="none", output="float32")
-    sizes = (indexer.heads, 1, rotary, rotary)
-    yield rope(subject, "self_attn.indexer.rotary_emb", *sizes, neox=True)
+    if subject.data.get("indexer_rope_interleave"):  # GLM-5: norm and rotation are fused
+        both = "self_attn.indexer.wk_weights_proj"
+        yield linear(subject, both, indexer.head_dim + indexer.heads, hidden, scheme="none")
+    else:
+        yield linear(subject, "self_attn.indexer.wk", indexer.head_dim, hidden)
+        yield layer_norm(subject, "self_attn.indexer.k_norm", indexer.head_dim)
+        weights = "self_attn.indexer.weights_proj"
+        yield linear(subject, weights, indexer.heads, hidden, scheme="none", output="float32")
+        sizes = (indexer.heads, 1, rotary, rotary)
+        yield rope(subject, "self_attn.indexer.rotary_emb", *sizes, neox=True)
     yield call(
         ops.INDEXER,
         "self_attn.indexer",

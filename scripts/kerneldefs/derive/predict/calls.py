@@ -91,6 +91,10 @@ class Subject:
         if kind and pattern:
             return [i for i, letter in enumerate(pattern) if letter == kind]
         every = range(int(self.data.get("num_hidden_layers") or 0))
+        types = self.data.get("layer_types")
+        if isinstance(types, list) and layer.startswith(("self_attn.", "linear_attn.")):
+            linear = layer.startswith("linear_attn.")
+            return [i for i, type_ in enumerate(types) if (type_ == "linear_attention") == linear]
         dense = self.data.get("first_k_dense_replace") or 0
         if dense and layer.startswith("mlp."):
             return list(every[dense:] if "shared_expert" in layer else every[:dense])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from kerneldefs.capture.observe import layers
 
@@ -40,3 +41,16 @@ def test_attention_shows_the_queries_that_choose_blocks_of_the_cache():
     (some,) = layers.attention(layer, {**plain, "kwargs": {"idx_q": chosen_by}}, {})
     assert set(every.facts()) == {"q", "k", "v"}
     assert some.facts()["idx_q"].shape == (4, 1, 128)
+
+
+@pytest.mark.parametrize(
+    ("gates", "bias", "rule"),
+    [(8, 8, "gdn"), (16, 8, "gdn"), (8 * 128, 8 * 128, "kda")],  # the second with b in one tensor
+)
+def test_the_bias_of_gates_tells_the_rule(gates: int, bias: int, rule: str):
+    layer = SimpleNamespace(
+        num_q_heads=2, num_k_heads=2, num_v_heads=8, head_k_dim=128, head_v_dim=128
+    )
+    layer.A_log, layer.dt_bias = torch.zeros(8), torch.zeros(bias)
+    (seen,) = layers.linear_attention(layer, {"a": torch.zeros(4, gates)}, {})
+    assert seen.scalars["rule"] == rule
