@@ -179,6 +179,13 @@ ROWS: tuple[Row, ...] = (
         scaled.mixture,
     ),
     Row(
+        r"moe_fp4_block_scale_(?!llama4)\w+_routing_.*_act3(_ng\d+_kg\d+)?",
+        _EXPERTS[:-1],
+        ("routing_bias", "routed_scaling_factor", *_FACTORS),
+        f"{_TOKENS} in float64",
+        scaled.mixture,
+    ),
+    Row(
         r"((nv|mx)?fp4_quantize|silu_and_mul_nvfp4_quantize)_k\d+",
         ("input",),
         ("global_scale",),

@@ -80,7 +80,13 @@ MXFP4 = experts(moe_scaled.MXFP4, "renormalize", biased=True, clamped=True)
 BF16 = experts(moe_scaled.MXFP4_BF16, "topk", biased=True, clamped=True)
 NVFP4 = experts(moe_scaled.NVFP4, "sigmoid_renorm", clamped=True)
 TENSORS = experts(moe_scaled.FP8, "ds")
+# FlashInfer's own template of the same, whose names put the groups last.
+OTHERS = {
+    **experts(moe_scaled.NVFP4, "ds"),
+    "name": "moe_fp4_block_scale_ds_routing_topk3_e6_h64_i32_act3_ng4_kg2",
+}
 TRUE = {
+    "experts in nvfp4, as FlashInfer names them": OTHERS,
     "decode with sinks": DECODE,
     "prefill with sinks and a window": PREFILL,
     "trtllm decode with sinks and a window": CAPTURED,
@@ -122,6 +128,7 @@ FALSE = {
     "weights that do not sum to one": mistaken(
         NVFP4, "ROUTING = 'sigmoid_renorm'", "ROUTING = 'sigmoid'"
     ),
+    "any group in nvfp4": mistaken(OTHERS, "if n_group > 1", "if n_group > 9"),
     "any group": mistaken(TENSORS, "if n_group > 1", "if n_group > 9"),
     "experts of the next rank": mistaken(TENSORS, "local_expert_offset + local", "local + 1"),
     "unscaled": mistaken(TENSORS, "weights * scaling", "weights"),
