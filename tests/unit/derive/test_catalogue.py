@@ -20,7 +20,7 @@ from .observed import FOLDER, load
 from .test_observed import FROM_TEMPLATES, LOST
 
 SIZES = {"num_experts": 16, "num_local_experts": 16, "hidden_size": 512, "intermediate_size": 256}
-ROUTINGS = ("default", "renormalize", "ds", "llama4", "renormalize_naive", "topk")
+ROUTINGS = ("default", "renormalize", "ds", "llama4", "renormalize_naive")
 
 
 @pytest.fixture(scope="module")

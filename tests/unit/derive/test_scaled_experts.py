@@ -9,7 +9,7 @@ import torch
 from kerneldefs.capture.record import KernelCall, Template
 from kerneldefs.definition.evidence import Evidence, gather
 from kerneldefs.definition.templates import retarget
-from kerneldefs.derive.equivalent import fact
+from kerneldefs.derive.equivalent import Underivable, fact
 
 from .calls import experts, made, run
 
@@ -110,6 +110,15 @@ def test_references_agree_with_a_loop(scheme: str) -> None:
     result = run(definition, *(given[name] for name in definition["inputs"])).float()
     wanted = expected(parts[0], chosen, weights, *parts[1:], said)
     torch.testing.assert_close(result, wanted, rtol=1e-2, atol=1e-2 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("routing", ["topk", "sigmoid_renorm"])
+def test_routings_that_no_true_template_of_flashinfer_knows(routing: str) -> None:
+    sizes = {"num_local_experts": EXPERTS, "hidden_size": 128, "intermediate_size": 128}
+    call = experts(routing, quantization="nvfp4", **sizes)
+    assert made(call, f"moe_nvfp4_block_scale_{routing}_routing_topk2_e4_h128_i128")
+    with pytest.raises(Underivable, match=f"no FP8 template: {routing}"):
+        made(experts(routing, quantization="fp8_block", **sizes), "")
 
 
 def evidence(api: str, tensors: dict[str, Any], **scalars: Any) -> Evidence:

@@ -26,8 +26,9 @@ from kerneldefs.derive.experts import Experts, read
 from kerneldefs.derive.scaled_experts import scaled
 
 _SWIGLU = 3  # flashinfer.tllm_enums.ActivationType (0.6.18)
-# Routings that FlashInfer has a template for, with weights in blocks of FP8 or FP4.
-_TEMPLATES = ("default", "renormalize", "ds", "llama4", "renormalize_naive", "topk")
+# Routings that FlashInfer has a true template for, with weights in blocks of FP8 or FP4. Those of
+# "topk" weigh every expert alike, its kernel by the logits (trtllm_fused_moe_runner.cu, 0.6.18).
+_TEMPLATES = ("default", "renormalize", "ds", "llama4", "renormalize_naive")
 # Routings that our reference computes, for plain weights (references/parts/routing.py).
 _PLAIN = (
     "default",
@@ -193,7 +194,7 @@ def _mxfp4(experts: Experts, call: KernelCall) -> Equivalent:
 
 
 def _nvfp4(experts: Experts, call: KernelCall) -> Equivalent:
-    if not experts.plain:  # which FlashInfer's template knows nothing of
+    if not experts.plain or experts.routing not in _TEMPLATES:  # FlashInfer's know neither
         return scaled(experts, call, moe_scaled.NVFP4)
     _require_template(experts, call, 16, "FP4")
     e, h, i, rows = experts.local, experts.hidden, experts.width, experts.rows
