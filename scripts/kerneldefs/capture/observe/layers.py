@@ -15,6 +15,7 @@ from kerneldefs.capture.observe import experts, weights
 from kerneldefs.capture.observe.ops import (
     ACTIVATION,
     ATTENTION,
+    GATED_PRODUCT,
     INDEXER,
     KV_APPEND,
     LINEAR,
@@ -53,6 +54,21 @@ def linear(method: Any, arguments: dict[str, Any], notes: dict[str, Any]) -> Ite
             "bias": isinstance(arguments.get("bias"), torch.Tensor),
             "shards": shards(layer),
         },
+    )
+
+
+def gated_product(mlp: Any, rows: int) -> tuple[Seen, TensorFact]:
+    """Return an NVFP4 MLP's first product, SiLU and quantization, which are one kernel of SGLang's.
+
+    What `DeepseekV2MLP.forward` of sglang 0.5.21 does where it fuses: [rows, K] in bfloat16 to
+    [rows, N / 2] of packed FP4, N being both halves.
+    """
+    layer = mlp.gate_up_proj
+    n, k = int(layer.output_size_per_partition), int(layer.input_size_per_partition)
+    x, packed = contiguous((rows, k), "bfloat16"), contiguous((n, k // 2), "uint8")
+    scalars = {"kind": type(mlp).__name__, "function": "silu_and_mul", "shards": shards(layer)}
+    return Seen(GATED_PRODUCT, {"x": x, "weight": packed}, scalars), contiguous(
+        (rows, n // 4), "uint8"
     )
 
 

@@ -22,6 +22,7 @@ from kerneldefs.capture.recorder import Recorder
 
 _HOOKED = "_kerneldefs_hooked"
 MODULE_TREE = "module tree"  # the phase of what a fused kernel did in a layer's place
+_FUSES = "_enable_nvfp4_gemm_swiglu_fusion"  # of an MLP, which then never asks its gate_up_proj
 _UNASKED = ".indexer.weights_proj"  # of sparse attention, which short prompts never ask
 _ROWS = 4  # tokens of such a record; no definition depends on it
 
@@ -159,6 +160,9 @@ class Observer:
         if name.endswith(_UNASKED) and self._chooses:
             product, result = layers.indexer_weights(module, _ROWS)
             self._record_at(name, product, result)
+        if getattr(module, _FUSES, False) and getattr(module, "swiglu_limit", None) is None:
+            product, result = layers.gated_product(module, _ROWS)
+            self._record_at(f"{name}.gate_up_proj", product, result)
         for rotary, heads, kv_heads in _bypassed_rotary(module, self._called):
             size = int(rotary.head_size)
             dtype = str(_model_dtype(module)).removeprefix("torch.")

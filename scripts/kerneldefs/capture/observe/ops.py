@@ -7,6 +7,7 @@ from kerneldefs.capture.record import TensorFact
 ACTIVATION = "sglang.activation"
 ATTENTION = "sglang.attention"
 FUSED_MOE = "sglang.fused_moe"
+GATED_PRODUCT = "sglang.gated_product"  # a product, its gated activation and quantization
 INDEXER = "sglang.sparse_indexer"
 KV_APPEND = "sglang.kv_append"
 LINEAR = "torch.linear"

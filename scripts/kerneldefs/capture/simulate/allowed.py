@@ -61,6 +61,7 @@ _ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         (r"occupancy_cluster_probe\..*", _SETTING),
     ),
     "stubbed call": (
+        (r"cutlass\.cute\.compile\(\)", "launches what it compiled; the layer above is observed"),
         (r"(cutlass|quack)\..*|tilelang\.(jit|set_\w+)", "declares a kernel; launches none"),
         (r"cuda\.bindings\.driver\.CUstream", "names the stream that a recorded API runs on"),
         (r"deep_gemm\.(set_|get_)\w+", _SETTING),

@@ -223,7 +223,7 @@ _CUTLASS_WIDTHS = {
 
 def install_cutlass_types() -> None:
     """Give a stubbed `cutlass` what Python code computes with: number types, with their width in
-    bits, and division.
+    bits, division, and the threads of a warp and columns of tensor memory of sm_100.
     """
     cutlass: Any = importlib.import_module("cutlass")
     if not isinstance(cutlass, StubModule):
@@ -234,3 +234,6 @@ def install_cutlass_types() -> None:
             setattr(cutlass, name, type(name, (), members))
     cute: Any = importlib.import_module("cutlass.cute")
     cute.ceil_div = _ceil_div
+    arch: Any = importlib.import_module("cutlass.cute.arch")
+    arch.WARP_SIZE = 32
+    arch.get_max_tmem_alloc_cols = lambda compute_capability: 512

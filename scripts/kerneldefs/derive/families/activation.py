@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kerneldefs.capture.observe.ops import ACTIVATION
+from kerneldefs.capture.observe.ops import ACTIVATION, GATED_PRODUCT
 from kerneldefs.capture.record import KernelCall
 from kerneldefs.derive.equivalent import (
     TOKENS,
@@ -20,6 +20,12 @@ _FUNCTIONS = ("silu_and_mul", "gelu_and_mul", "gelu_tanh_and_mul")
 
 
 def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
+    if call.op == GATED_PRODUCT:
+        raise Underivable(
+            "gated-product",
+            f"{call.layer}: product, SiLU and quantization to NVFP4 in one kernel, which no "
+            "template describes",
+        )
     x, function = tensor_of(call, "x"), str(call.scalars.get("function"))
     if function not in _FUNCTIONS:
         raise Underivable("activation-kind", f"{call.layer}: FlashInfer has no {function}")
@@ -36,4 +42,4 @@ def _equivalents(call: KernelCall, options: Options) -> Iterator[Equivalent]:
     )
 
 
-FAMILY = Family("activation", (ACTIVATION,), _equivalents)
+FAMILY = Family("activation", (ACTIVATION, GATED_PRODUCT), _equivalents)

@@ -50,6 +50,10 @@ def dense(subject: Subject) -> Iterator[KernelCall]:
         block, whole = SHARED if shared else "mlp", activates_in_product(subject, width)
         yield linear(subject, f"{block}.down_proj", hidden, width, packed=whole)
         if whole:
+            x = contiguous((TOKENS, hidden), subject.dtype)
+            weight = contiguous((2 * width, hidden // 2), "uint8")
+            tensors = {"x": x, "weight": weight}
+            yield call(ops.GATED_PRODUCT, f"{block}.gate_up_proj", tensors, {})
             continue
         yield linear(subject, f"{block}.gate_up_proj", 2 * width, hidden, shards=(width, width))
         yield call(

@@ -201,6 +201,27 @@ def test_the_weights_of_an_indexer_that_chooses_are_told_by_the_module_tree(
         assert call.outputs[0].dtype == "float32"
 
 
+def test_a_product_that_a_fused_kernel_computes_is_told_by_the_module_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An NVFP4 MLP may never ask its first layer, whose weight is packed: 12 x 8 x 2 numbers."""
+    monkeypatch.setattr(hooks, "HOOKS", ())
+    mlp = nn.Module()
+    mlp.gate_up_proj = LinearBase(12, 8)
+    mlp.gate_up_proj.input_size_per_partition = 16
+    recorder = Recorder()
+    for fuses in (False, True):
+        mlp._enable_nvfp4_gemm_swiglu_fusion = fuses
+        observer = Observer(recorder)
+        observer.follow(nn.ModuleDict({"mlp": mlp}))
+        assert observer.finish() == []
+        assert len(of(recorder.calls(), ops.GATED_PRODUCT)) == int(fuses)
+    (seen,) = of(recorder.calls(), ops.GATED_PRODUCT)
+    assert (seen.layer, seen.phase) == ("mlp.gate_up_proj", MODULE_TREE)
+    assert seen.tensors["x"].shape[1] == 16 and seen.tensors["weight"].shape == (12, 8)
+    assert seen.outputs[0].shape[1:] == (3,)  # half of 12 columns, two numbers a byte
+
+
 def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
