@@ -64,6 +64,7 @@ REPLACED: dict[str, Replaced] = {
 _INTEGERS = "the reference packs rounded integers, which are no E2M1 codes, or scales by one"
 _ROUNDING = "the reference rounds E8M0 scales down, the kernel up (quantization_utils.cuh, 0.6.18)"
 _SCALES = "the reference returns scales in rows, where the template declares one flat array"
+_ALIKE = "the reference weighs every chosen expert alike, the kernel by its logit"
 _UNIFORM = "the reference weighs every expert alike, where the API unpacks weights from topk_ids"
 
 # References known to compute something else than their kernel, and none of ours instead.
@@ -81,6 +82,8 @@ DENIED: dict[str, str] = {
     "gemm_fp4": "the reference reads packed codes as integers, on the wrong axis",
     "gemm_fp8": "the reference reorders the weights' blocks wrongly and leaves out alpha",
     "grouped_gemm_nt_masked": "the reference applies no scales",
+    "moe_fp4_block_scale_topk_routing": _ALIKE,
+    "moe_fp8_block_scale_topk_routing": _ALIKE,
     "mono_moe": "the reference activates the last half of the up weights, the kernel the first",
     "multi_level_cascade_run": "the reference is attention of every query over the whole cache",
     "mxfp4_quantize": _ROUNDING,
