@@ -206,6 +206,7 @@ def test_a_product_that_a_fused_kernel_computes_is_told_by_the_module_tree(
 ) -> None:
     """An NVFP4 MLP may never ask its first layer, whose weight is packed: 12 x 8 x 2 numbers."""
     monkeypatch.setattr(hooks, "HOOKS", ())
+    monkeypatch.setattr(Method, "apply", Method.apply)  # hooks stay
     mlp = nn.Module()
     mlp.gate_up_proj = LinearBase(12, 8)
     mlp.gate_up_proj.input_size_per_partition = 16
@@ -229,6 +230,7 @@ def test_a_call_that_cannot_be_read_is_a_warning_and_goes_on(
         raise AttributeError("this release has no such attribute")
 
     monkeypatch.setattr(hooks, "HOOKS", ())
+    monkeypatch.setattr(Method, "apply", Method.apply)  # hooks stay
     monkeypatch.setattr(layers, "linear", broken)
     monkeypatch.setattr(Method, "apply", Method.apply)
     observer, model = Observer(Recorder()), Model()
