@@ -23,6 +23,7 @@ from kerneldefs.capture.facts import describe, flattened, plan_facts, scalar, te
 from kerneldefs.capture.made import VAR_SIZES, made_arguments
 from kerneldefs.capture.passed import INIT_SIZES, PASSED, PLANS, STATE
 from kerneldefs.capture.record import KernelCall, Template
+from kerneldefs.capture.simulate import kernels, stubs
 
 PHASE = "template"
 # Attributes of a wrapper that run() reads, from what plan() was told (flashinfer/prefill.py,
@@ -51,7 +52,13 @@ def template_calls() -> list[TemplateCall]:
 
 
 def registered() -> Iterator[tuple[Callable[..., Any] | None, str, Any]]:
-    """Yield (API, its path, template) of the registry, then of templates that no API carries."""
+    """Yield (API, its path, template) of the registry, then of templates that no API carries.
+
+    Compilers that are not installed are stubbed, as they are for a capture: their modules decorate
+    APIs too.
+    """
+    stubs.install()
+    kernels.install_cutlass_types()
     with _pretended_gpu():
         _import_every_api()
     api_logging = importlib.import_module("flashinfer.api_logging")
