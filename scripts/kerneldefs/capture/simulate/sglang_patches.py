@@ -149,22 +149,34 @@ def _keep_patterns() -> None:
     regex.fullmatch = fullmatch
 
 
-def _lay_out_one_expert(module: Any) -> Callable[..., Any]:
-    """The layout of unquantized experts for FlashInfer's kernel, of the first expert alone.
+def _for_one_expert(module: Any, function: Any) -> Callable[..., Any]:
+    """A function of a module that lays out experts for FlashInfer's kernel, for the first alone.
 
-    It writes each expert's rows over themselves, one after the other, and they have no values: 512
-    experts take 512 times as long, and leave the same.
+    It writes each expert's rows into their place, one expert after the other, and they have no
+    values: 512 experts take 512 times as long, and leave the same.
     """
-    original = module.UnquantizedFusedMoEMethod.process_weights_after_loading
 
     def call(*args: Any, **kwargs: Any) -> Any:
         module.range = lambda count: builtins.range(min(count, 1))
         try:
-            return original(*args, **kwargs)
+            return function(*args, **kwargs)
         finally:
             del module.range
 
     return call
+
+
+def _lay_out_one_expert() -> None:
+    """Shorten the layout of unquantized experts and of experts in NVFP4."""
+    unquantized: Any = importlib.import_module("sglang.srt.layers.quantization.unquant")
+    method = unquantized.UnquantizedFusedMoEMethod
+    method.process_weights_after_loading = _for_one_expert(
+        unquantized, method.process_weights_after_loading
+    )
+    fp4: Any = importlib.import_module("sglang.srt.layers.quantization.utils")
+    fp4.prepare_static_weights_for_trtllm_fp4_moe = _for_one_expert(
+        fp4, fp4.prepare_static_weights_for_trtllm_fp4_moe
+    )
 
 
 def install(tp: int, nodes: int = 1) -> None:
@@ -177,8 +189,7 @@ def install(tp: int, nodes: int = 1) -> None:
     # It compares the classes of a parameter and of what replaces it.
     quantization: Any = importlib.import_module("sglang.srt.layers.quantization.utils")
     quantization.type = _type
-    experts: Any = importlib.import_module("sglang.srt.layers.quantization.unquant")
-    experts.UnquantizedFusedMoEMethod.process_weights_after_loading = _lay_out_one_expert(experts)
+    _lay_out_one_expert()
     nccl: Any = importlib.import_module("sglang.srt.distributed.device_communicators.pynccl")
     nccl.PyNcclCommunicator = _Nccl
     per_node = -(-tp // nodes)

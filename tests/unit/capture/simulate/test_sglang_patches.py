@@ -29,27 +29,25 @@ def test_a_pretended_workspace_has_the_name_of_the_real_class():
 
 
 LAYS_OUT = """
-class UnquantizedFusedMoEMethod:
-    def process_weights_after_loading(self, layer):
-        for expert in range(layer.experts):
-            layer.laid_out.append(expert)
+def lay_out(layer):
+    for expert in range(layer.experts):
+        layer.laid_out.append(expert)
 """
 
 
 @pytest.mark.parametrize(("experts", "laid_out"), [(512, [0]), (1, [0]), (0, [])])
 def test_one_expert_is_laid_out_for_all(experts: int, laid_out: list[int]):
-    module = types.ModuleType("unquant")
+    module = types.ModuleType("layouts")
     exec(LAYS_OUT, module.__dict__)
     layer = types.SimpleNamespace(experts=experts, laid_out=[])
-    method = module.UnquantizedFusedMoEMethod()
-    sglang_patches._lay_out_one_expert(module)(method, layer)
+    sglang_patches._for_one_expert(module, module.lay_out)(layer)
     assert layer.laid_out == laid_out
     assert "range" not in vars(module)
 
 
 def test_every_expert_counts_again_where_laying_out_fails():
-    module = types.ModuleType("unquant")
+    module = types.ModuleType("layouts")
     exec(LAYS_OUT, module.__dict__)
     with pytest.raises(AttributeError):
-        sglang_patches._lay_out_one_expert(module)(module.UnquantizedFusedMoEMethod(), None)
+        sglang_patches._for_one_expert(module, module.lay_out)(None)
     assert "range" not in vars(module)
