@@ -37,8 +37,12 @@ def why(outcome: Outcome) -> tuple[str, str]:
 
 
 def tagged(definition: Draft, outcome: Outcome) -> Draft:
-    """Return a definition, tagged verified if it is; its other tags stay."""
+    """Return a definition, tagged verified if it is; its other tags stay.
+
+    So does another status: FlashInfer calls some of its functions experimental.
+    """
     tags: Iterable[str] = definition["tags"]
-    if outcome.verified:
+    other = {tag for tag in tags if tag.startswith("status:")} - {UNVERIFIED}
+    if outcome.verified and not other:
         tags = {VERIFIED, *tags} - {UNVERIFIED}
     return {**definition, "tags": sorted(tags)}

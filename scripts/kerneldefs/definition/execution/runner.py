@@ -70,7 +70,11 @@ def _serve(definitions: list[Mapping[str, Any]], limits: Limits) -> list[Outcome
 
 
 def _environment() -> dict[str, str]:
-    """One thread, no GPU, the same hashes every time, and nothing that the caller's holds."""
+    """One thread, no GPU, the same hashes every time, and nothing that the caller's holds.
+
+    Memory that a reference frees is kept for its next tensor, and large tensors get large pages:
+    memory taken from the system page by page was an eighth of the processor time.
+    """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
@@ -79,4 +83,8 @@ def _environment() -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the most that glibc takes
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+        "MALLOC_TOP_PAD_": str(64 << 20),
+        "THP_MEM_ALLOC_ENABLE": "1",
     }

@@ -14,7 +14,7 @@ from kerneldefs.definition.execution.evaluate import Unevaluable, evaluate, name
 REQUESTS = 3
 QUERIES = 6  # tokens of all requests together
 KEYS = 9  # tokens, or pages, of all requests together
-BUDGET = 350 * 2**20  # bytes of all inputs and outputs, an element counted as four or more
+BUDGET = 64 * 2**20  # bytes of all inputs and outputs, an element counted as four or more
 
 # Var axes by name, first match wins; what is not listed is 4.
 _SMALL: tuple[tuple[str, int], ...] = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kerneldefs.dataset.findings import check_tree, execute
-from kerneldefs.definition.execution import runner
+from kerneldefs.definition.execution import gate, runner
 from kerneldefs.definition.execution.limits import Outcome, failed
 
 from ..conftest import Dump
@@ -47,3 +47,18 @@ def test_a_folder_is_executed_where_it_has_no_errors(
     assert [(f.check, f.message) for f in ran.errors] == [
         ("reference", "the reference fails: y has NaN in it")
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "agrees", "then"),
+    [
+        ("status:unverified", True, "status:verified"),
+        ("status:unverified", False, "status:unverified"),
+        ("status:experimental", True, "status:experimental"),  # FlashInfer's word for its function
+        ("fused", True, "status:verified"),
+    ],
+)
+def test_a_definition_has_one_status(status: str, agrees: bool, then: str) -> None:
+    outcome = Outcome(True, "passed", "", agreement={"agrees": agrees})
+    tags = gate.tagged({"tags": ["moe", status]}, outcome)["tags"]
+    assert tags == sorted({"moe", then} | ({status} - {"status:unverified"}))
