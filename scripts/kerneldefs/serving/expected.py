@@ -104,8 +104,9 @@ def _with_windows(data: Mapping[str, Any], plain: Attention) -> list[Attention]:
         return [whole, dataclasses.replace(plain, window=window)]
     if window is None:
         return [plain]
-    types = data.get("layer_types") or ["full_attention"]
-    return [*([plain] if "full_attention" in types else []), _sliding(data, plain, window)]
+    types = data.get("layer_types")
+    full = not isinstance(types, list) or not types or "full_attention" in types
+    return [*([plain] if full else []), _sliding(data, plain, window)]
 
 
 def _sliding(data: Mapping[str, Any], plain: Attention, window: int) -> Attention:

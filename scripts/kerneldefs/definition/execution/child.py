@@ -15,7 +15,7 @@ import torch
 from kerneldefs.definition.execution import judge, screen, verify
 from kerneldefs.definition.execution.allowed import BUILTINS, MODULES
 from kerneldefs.definition.execution.inputs import Inputs, NoInputs, generate
-from kerneldefs.definition.execution.sizes import FIRST_BUDGET, NoSizes
+from kerneldefs.definition.execution.sizes import NoSizes
 
 SEED = 0
 _FILE = "<reference>"
@@ -33,15 +33,8 @@ def examine(definition: Mapping[str, Any], budget: int) -> dict[str, Any]:
     """Return the verdict on a definition's reference as JSON data; never raises.
 
     Runs it twice on the same inputs under the same seed, then beside an independent implementation
-    where there is one. What fails on small inputs may fail because axes were cut for them, so it
-    gets another try with all the memory that inputs may take.
+    where there is one.
     """
-    verdict = _verdict(definition, min(budget, FIRST_BUDGET))
-    again = not verdict["passed"] and budget > FIRST_BUDGET
-    return _verdict(definition, budget) if again else verdict
-
-
-def _verdict(definition: Mapping[str, Any], budget: int) -> dict[str, Any]:
     verdict: dict[str, Any] = {"passed": False, "scaled": [], "seconds": 0.0, "agreement": None}
     try:
         _examine(definition, budget, verdict)

@@ -14,10 +14,8 @@ from kerneldefs.definition.execution.evaluate import Unevaluable, evaluate, name
 REQUESTS = 3
 QUERIES = 6  # tokens of all requests together
 KEYS = 9  # tokens, or pages, of all requests together
-# Bytes of all inputs and outputs, an element counted as four or more: what they may take, and what
-# they get at first. Most references need no more to show what they do, and run in half the time.
-BUDGET = 350 * 2**20
-FIRST_BUDGET = 64 * 2**20
+BUDGET = 350 * 2**20  # bytes of all inputs and outputs, an element counted as four or more
+EXPERTS_BUDGET = 64 * 2**20  # from which on there are fewer experts, since all of them are alike
 
 # Var axes by name, first match wins; what is not listed is 4.
 _SMALL: tuple[tuple[str, int], ...] = (
@@ -35,8 +33,9 @@ _DIVIDED = re.compile(r"(\w+?)_(div|packed)(?:_(\d+))?$")
 
 # Const axes that are halved together when a definition is too large, in this order, down to a
 # floor. The sizes of one row must stay in proportion, so all of its axes are halved or none.
+_EXPERTS = r"num_local_experts|num_weight_rows"
 _SCALED: tuple[tuple[str, int], ...] = (
-    (r"num_local_experts|num_weight_rows", 2),
+    (_EXPERTS, 2),
     (r"num_experts", 32),
     (r"intermediate|gemm1_out", 1),
     (r"vocab", 1024),
@@ -141,7 +140,8 @@ def _fit(definition: Mapping[str, Any], axes: dict[str, int], budget: int) -> Si
     for pattern, floor in _SCALED:
         group = [name for name in axes if re.search(pattern, name)]
         group = [name for name in group if definition["axes"][name]["type"] == "const"]
-        while group and cost(definition, axes) > budget and _halves(group, axes, floor):
+        most = min(budget, EXPERTS_BUDGET) if pattern == _EXPERTS else budget
+        while group and cost(definition, axes) > most and _halves(group, axes, floor):
             axes = {name: size // 2 if name in group else size for name, size in axes.items()}
             if not all(_holds(text, axes) for text in _about(definition, axes)):
                 raise NoSizes("scaled down to fit into memory, its constraints do not hold")
