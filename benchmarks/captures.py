@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from kerneldefs.capture.worker import OWNER, owner_here  # noqa: E402
+from kerneldefs.cli import OWNER  # noqa: E402
+from kerneldefs.worker import owner_here  # noqa: E402
 
 
 def capture(config: Path, model: Path, out: Path, owner: str | None) -> float:

@@ -13,8 +13,7 @@ from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from kerneldefs import digests, invocation, plan
-from kerneldefs.capture import worker
+from kerneldefs import cli, digests, invocation, plan, worker
 from kerneldefs.errors import KerneldefsError
 
 invocation.hush(logger)
@@ -33,13 +32,13 @@ except KerneldefsError as error:
 # would refuse, `load` has refused above, in a sentence that names the nearest key.
 validate(config, "../config/schemas/config.schema.json")
 
-# Captures on this machine share a worker for each architecture, which ends with this process. A job
-# of a cluster captures by itself, within what it was granted.
+# Most of a command is importing. On this machine the commands of one kind are forks of a process that
+# has imported, and ends with this one; a job of a cluster keeps to what it was granted.
 if workflow.is_main_process:
     invocation.prepare(RUN, dry_run=DRY_RUN)
-    os.environ[worker.OWNER] = worker.owner_here()
+    os.environ[cli.OWNER] = worker.owner_here()
 else:
-    os.environ.pop(worker.OWNER, None)
+    os.environ.pop(cli.OWNER, None)
 
 deployment = workflow.deployment_settings.deployment_method
 shell.prefix(invocation.shell_prefix(deployment, RUN.python()))

@@ -79,14 +79,14 @@ def _engine_options(options: argparse.Namespace) -> EngineOptions:
 def main() -> int:
     """Capture, in this architecture's worker where the environment names an owner for one."""
     options = parser().parse_args()
-    from kerneldefs.capture.worker import run_in_worker
     from kerneldefs.serving.config import ServingConfig
+    from kerneldefs.worker import Worker
 
     arguments = [str(options.config), str(options.model_config), str(options.out), options.backend]
     config = ServingConfig.load(options.config)
     with waiting(f"capturing {config.id}"):
         if options.backend == "simulate" and options.rank == 0:
-            code = run_in_worker(config.arch, arguments)
+            code = Worker("kerneldefs.capture.run:captures", config.arch).run(arguments)
             if code is not None:
                 return code
         from kerneldefs.capture.run import capture_file

@@ -77,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_worker=True)

@@ -103,4 +103,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_worker=True)

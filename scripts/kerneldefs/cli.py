@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import runpy
 import sys
 import threading
 import time
@@ -12,8 +14,10 @@ from typing import NoReturn
 from kerneldefs import __version__
 from kerneldefs.errors import KerneldefsError
 
+OWNER = "KERNELDEFS_WORKER_OWNER"  # "{host}:{pid}" of the process that workers belong to
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 _QUIET_SECONDS = 30.0  # between two signs of life where no terminal shows a clock
+_forked = False  # whether this process is a worker's fork
 
 
 def exit_code(main: Callable[[], int | None]) -> int:
@@ -30,15 +34,38 @@ def exit_code(main: Callable[[], int | None]) -> int:
         return INTERRUPTED
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
+def run(main: Callable[[], int | None], *, in_worker: bool = False) -> NoReturn:
     """Run a command's `main` and exit with its code; a bug keeps its traceback.
 
-    `--version` alone prints the version, of every command.
+    `--version` alone prints the version, of every command. `in_worker` is for a short command:
+    where the environment names an owner of workers, a process that has imported it all is forked for it.
     """
     if sys.argv[1:] == ["--version"]:
         print(f"kerneldefs {__version__}")
         sys.exit(0)
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(lambda: _in_worker(main) if in_worker else main()))
+
+
+def _in_worker(main: Callable[[], int | None]) -> int | None:
+    if OWNER in os.environ and not _forked:
+        from kerneldefs.commands import WORKER
+
+        code = WORKER.run(sys.argv)
+        if code is not None:
+            return code
+    return main()
+
+
+def run_script(arguments: list[str]) -> int:
+    """Be a script in the fork of a worker: [its path, its arguments...]; return its exit code."""
+    global _forked
+    _forked = True
+    sys.argv = arguments
+    try:
+        runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 @contextlib.contextmanager

@@ -18,10 +18,24 @@ from kerneldefs.errors import KerneldefsError
 from kerneldefs.files import replaced_directory, write_json
 from kerneldefs.serving.config import ServingConfig
 from kerneldefs.serving.modelconfig import materialise
+from kerneldefs.worker import Command
 
 SIMULATE = "simulate"
 ENGINE = "engine"
 BACKENDS = (SIMULATE, ENGINE)
+
+
+def captures(arch: str, folder: Path) -> Command:
+    """Import what captures for an architecture need, for a worker; return what its forks do."""
+    from kerneldefs.capture.simulate.pretence import pretence
+
+    pretence(arch).import_common()
+
+    def command(arguments: list[str]) -> int:
+        config_file, model_config, out, backend = arguments
+        return capture_file(config_file, model_config, out, backend)
+
+    return command
 
 
 def capture_file(

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kerneldefs.capture import worker
 from kerneldefs.capture.record import CAPTURE_FILE, CAPTURED, FAILED
+from kerneldefs.cli import OWNER
 from kerneldefs.dataset.report import counted
 from kerneldefs.definition.candidates import INDEX_FILE, QUARANTINE_FILE
 from kerneldefs.errors import KerneldefsError
@@ -31,6 +31,7 @@ from kerneldefs.serving.hardware import HARDWARE
 from kerneldefs.serving.places import Place
 from kerneldefs.serving.settings import AUTO_BACKEND, ROOT, Settings
 from kerneldefs.serving.yamlfile import load_yaml
+from kerneldefs.worker import owner_here
 
 SCRIPTS = ROOT / "scripts"
 SIBLINGS_FILE = ROOT / "config" / "siblings.yaml"
@@ -207,7 +208,7 @@ def run_trials(
     `stamps` are digests of the code and releases that capturing and normalising hang on. `jobs`
     trials run at a time. With `keep`, captures with definitions stay, whatever code made them.
     """
-    os.environ[worker.OWNER] = worker.owner_here()
+    os.environ[OWNER] = owner_here()
     todo = {}
     for trial in sorted(trials, key=_asked_first):
         old = outcome_of(trial, results)

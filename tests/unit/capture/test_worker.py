@@ -1,4 +1,4 @@
-"""Captures through a worker: the same bytes, the caller's own log, and no process left behind."""
+"""Commands through a worker: the same bytes, the caller's own log, and no process left behind."""
 
 import json
 import os
@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from kerneldefs.capture import worker
+from kerneldefs.cli import OWNER
+from kerneldefs.worker import Worker
 
 from .test_run import CONFIG, REPOSITORY, model_config
 
@@ -39,9 +41,9 @@ def captures(tmp_path_factory, owner):
 
     def start(name, model, owned=True):
         environment = {**os.environ, "TMPDIR": str(temporary)}
-        environment.pop(worker.OWNER, None)
+        environment.pop(OWNER, None)
         if owned:
-            environment[worker.OWNER] = f"{socket.gethostname()}:{owner.pid}"
+            environment[OWNER] = f"{socket.gethostname()}:{owner.pid}"
         command = [sys.executable, "scripts/capture.py", str(folder / "config.json")]
         command += ["--model-config", str(model), "--out", str(folder / name)]
         with (folder / f"{name}.log").open("w") as log:
@@ -68,6 +70,7 @@ def test_a_capture_is_the_same_with_and_without_a_worker(captures, tmp_path):
     assert "rank0/flashinfer/rmsnorm_h4096.json" in first
     log = runs[1][1].with_name("second.log").read_text()
     assert "probe: greedy" in log and "h100-tp1-none-flashinfer: captured" in log
+    assert "no worker" not in log
 
 
 def test_an_error_in_a_worker_is_the_callers(captures, tmp_path):
@@ -90,7 +93,7 @@ def test_a_killed_caller_takes_its_capture_along(captures, tmp_path):
 def has_children(temporary: Path) -> bool:
     """Whether the worker of these captures has a forked capture: both have one command line."""
     found = [command_line(folder) for folder in Path("/proc").glob("[0-9]*")]
-    return sum(f"kerneldefs.capture.worker\0sm_90\0{temporary}" in line for line in found) > 1
+    return sum(f"kerneldefs.capture.run:captures\0sm_90\0{temporary}" in line for line in found) > 1
 
 
 def command_line(process: Path) -> str:
@@ -101,13 +104,50 @@ def command_line(process: Path) -> str:
 
 
 def test_a_worker_ends_with_its_owner(captures, owner):
-    [address] = captures.temporary.glob("kerneldefs-*/sm_90.socket")
+    [address] = captures.temporary.glob("kerneldefs-*/captures-sm_90-*.socket")
     owner.kill()
     owner.wait()
     wait_until(lambda: not address.exists())
 
 
+@pytest.fixture
+def command(tmp_path_factory):
+    """Run a script as a job does, in a fork of the commands' worker: `command(words...)`."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        environment = {**os.environ, OWNER: f"{socket.gethostname()}:{process.pid}"}
+
+        def run(*words):
+            return subprocess.run(
+                [sys.executable, *words],
+                cwd=REPOSITORY,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        yield run
+        process.kill()
+
+
+def test_a_command_in_a_worker_is_the_command(command, tmp_path):
+    help_text = command("scripts/stage.py", "--help")
+    assert help_text.returncode == 0 and help_text.stdout.startswith("usage: stage.py [-h]")
+    wrong = command("scripts/normalise.py")
+    assert wrong.returncode == 2 and "the following arguments are required" in wrong.stderr
+    missing = command("scripts/validate.py", str(tmp_path / "nothing"))
+    assert missing.returncode == 1 and missing.stderr.startswith("error: ")
+    assert "no worker" not in help_text.stdout + wrong.stdout + missing.stdout
+
+
+def test_a_worker_that_cannot_start_is_done_without(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(OWNER, f"{socket.gethostname()}:{os.getpid()}")
+    assert Worker("kerneldefs.commands:nothing").run([]) is None
+    assert "no worker for nothing" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("value", ["", "elsewhere:1", f"{socket.gethostname()}:0x1", "1"])
 def test_without_an_owner_on_this_machine_there_is_no_worker(monkeypatch, value):
-    monkeypatch.setenv(worker.OWNER, value)
-    assert worker.run_in_worker("sm_90", []) is None
+    monkeypatch.setenv(OWNER, value)
+    assert Worker("kerneldefs.commands:commands").run([]) is None

@@ -5,19 +5,23 @@ Never imports torch: a server process does, and only when something is not in th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kerneldefs.definition.execution.cache import Cache, key
 from kerneldefs.definition.execution.limits import Limits, Outcome, failed
+from kerneldefs.worker import Worker
 
 _SCRIPTS = Path(__file__).parents[3]
+_SERVER = "kerneldefs.definition.execution.server:references"
 
 
 def run_references(
@@ -46,27 +50,39 @@ def run_references(
 
 
 def _serve(definitions: list[Mapping[str, Any]], limits: Limits) -> list[Outcome]:
-    """Start a server for some definitions and return its answers."""
+    """Have a server run some definitions, and return its answers."""
     lines = [json.dumps(dataclasses.asdict(limits)), *map(json.dumps, definitions)]
-    done = subprocess.run(
-        [sys.executable, "-m", "kerneldefs.definition.execution.server"],
-        input="\n".join(lines) + "\n",
-        capture_output=True,
-        text=True,
-        env=_environment(),
-        check=False,
-    )
-    lost = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    code, said, complained = _served("".join(f"{line}\n" for line in lines))
+    lost = complained.strip().splitlines()[-1:] or [f"exit code {code}"]
     outcomes = [failed("crash", f"the server ended before it ran: {lost[0][:300]}")] * len(
         definitions
     )
-    for line in done.stdout.splitlines():
+    for line in said.splitlines():
         try:
             index, data = json.loads(line)
             outcomes[index] = Outcome.from_json(data)
         except (ValueError, TypeError, IndexError):
             continue  # not an answer; the one it should have been stays a failure
     return outcomes
+
+
+def _served(text: str) -> tuple[int, str, str]:
+    """Give a server a text; return its exit code and what it wrote to stdout and stderr."""
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
+        streams[0].write(text)
+        streams[0].seek(0)
+        environment = _environment()
+        code = Worker(_SERVER, environment=environment).run([], [s.fileno() for s in streams])
+        if code is None:
+            command = [sys.executable, "-m", _SERVER.partition(":")[0]]
+            given, said, complained = streams
+            code = subprocess.run(
+                command, stdin=given, stdout=said, stderr=complained, env=environment, check=False
+            ).returncode
+        for stream in streams[1:]:
+            stream.seek(0)
+        return code, streams[1].read(), streams[2].read()
 
 
 def _environment() -> dict[str, str]:

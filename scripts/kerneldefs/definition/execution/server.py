@@ -4,7 +4,8 @@
 
 reads a line of limits and a line for each definition from standard input, and writes a line
 `[index, outcome]` for each as it ends. It starts with torch's own threads off, so that forks are
-safe, and in a network of its own where the machine allows it.
+safe, and in a network of its own where the machine allows it. In a run, a worker that has imported
+torch is forked for it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from kerneldefs.definition.execution import confine
 from kerneldefs.definition.execution.limits import Limits, Outcome, failed
+from kerneldefs.worker import Command
 
 LONGEST_ANSWER = 1 << 20  # bytes
 Examine = Callable[[dict[str, Any], int], dict[str, Any]]
@@ -176,16 +179,21 @@ def _warm_up(torch: Any) -> None:
     str(rows)
 
 
-def main() -> None:
-    """Serve the definitions on standard input."""
+def references(argument: str, folder: Path) -> Command:
+    """Import torch; return what serves the definitions on standard input."""
     confine.leave_network()
-    limits, *definitions = (json.loads(line) for line in sys.stdin)
     examine = prepare()
     gc.collect()
     gc.freeze()  # children share the pages of what has been imported
-    for index, outcome in serve(definitions, Limits(**limits), examine):
-        print(json.dumps([index, outcome.to_json()]), flush=True)
+
+    def command(arguments: list[str]) -> int:
+        limits, *definitions = (json.loads(line) for line in sys.stdin)
+        for index, outcome in serve(definitions, Limits(**limits), examine):
+            print(json.dumps([index, outcome.to_json()]), flush=True)
+        return 0
+
+    return command
 
 
 if __name__ == "__main__":
-    main()
+    references("", Path())([])

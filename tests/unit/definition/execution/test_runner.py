@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kerneldefs.cli import OWNER
 from kerneldefs.definition.execution import cache, runner
 from kerneldefs.definition.execution.limits import Limits, Outcome, failed
 from kerneldefs.definition.execution.runner import run_references
@@ -16,7 +19,7 @@ from kerneldefs.definition.execution.table import as_text
 
 from .make import body, definition
 
-# One worker runs them all: the module fixture is one run of some thirty references.
+# One process tests them all: the module fixture is two runs of some thirty references.
 pytestmark = pytest.mark.xdist_group("references")
 
 LIMITS = Limits(memory=256 << 20, processor=2, wall=60, jobs=2)
@@ -90,11 +93,18 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="module")
-def outcomes() -> dict[str, Outcome]:
-    """Run everything at once, the hostile ones first."""
+@pytest.fixture(scope="module", params=["alone", "in a worker"])
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
+    """Run everything at once, the hostile ones first: by a server of their own, and by a fork."""
     cases = {name: case for name, (case, _) in (HOSTILE | BROKEN | ALSO_BROKEN).items()} | GOOD
-    found = run_references(list(cases.values()), limits=LIMITS)
+    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(["sleep", "600"]) as owner:
+        patch.delenv(OWNER, raising=False)
+        if request.param == "in a worker":
+            patch.setenv(OWNER, f"{socket.gethostname()}:{owner.pid}")
+        found = run_references(list(cases.values()), limits=LIMITS)
+        sockets = Path(tempfile.gettempdir()).glob(f"kerneldefs-*-{owner.pid}/references-*.socket")
+        assert len(list(sockets)) == (request.param == "in a worker")
+        owner.kill()
     return dict(zip(cases, found, strict=True))
 
 
