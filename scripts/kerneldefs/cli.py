@@ -37,8 +37,8 @@ def exit_code(main: Callable[[], int | None]) -> int:
 def run(main: Callable[[], int | None], *, in_worker: bool = False) -> NoReturn:
     """Run a command's `main` and exit with its code; a bug keeps its traceback.
 
-    `--version` alone prints the version, of every command. `in_worker` is for a short command:
-    where the environment names an owner of workers, a process that has imported it all is forked for it.
+    `--version` alone prints the version, of every command. With `in_worker`, and an owner of
+    workers in the environment, a process that has imported everything is forked for the command.
     """
     if sys.argv[1:] == ["--version"]:
         print(f"kerneldefs {__version__}")
