@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from kerneldefs.definition.execution.attention import parts
-from kerneldefs.definition.execution.drawn import SHARES
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
 
 
@@ -83,6 +82,7 @@ def append(definition: Definition, values: Values, run: Run) -> list[Pair]:
 
 
 ROWS = 20_000
+SHARES = (0.02, 0.0)  # absolute, where the largest number is one or more; less with smaller ones
 _DRAFT = ((0.5, 0.2, 0.2, 0.1), (0.1, 0.1, 0.4, 0.4))
 _TARGET = ((0.2, 0.3, 0.1, 0.4), (0.3, 0.1, 0.4, 0.2), (0.25, 0.05, 0.6, 0.1))
 
