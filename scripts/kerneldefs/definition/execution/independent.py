@@ -27,6 +27,7 @@ from kerneldefs.definition.execution.attention import (
     tokens_first,
 )
 from kerneldefs.definition.execution.pairs import Definition, Pair, Run, Values
+from kerneldefs.definition.execution.products import transposed
 
 
 def epsilon_of(definition: Definition) -> float:
@@ -178,8 +179,7 @@ def top_p_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]
 
 def gemm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """A times the transpose of B, by torch.matmul in float64."""
-    left, right = (values[name].double() for name in ("A", "B"))
-    return [Pair(run(*values.values())[0], torch.matmul(left, right.mT))]
+    return [Pair(run(*values.values())[0], transposed(values["A"], values["B"]))]
 
 
 def gated_silu(definition: Definition, values: Values, run: Run) -> list[Pair]:

@@ -72,8 +72,10 @@ def between(low: float, high: float) -> Maker:
 
 
 def whole(low: int, high: int) -> Maker:
-    """Uniform integers from low to high - 1."""
-    return lambda wanted: torch.randint(low, high, wanted.shape, generator=wanted.random)
+    """Uniform integers from low to high - 1, both of which are a byte's."""
+    return lambda wanted: torch.randint(
+        low, high, wanted.shape, generator=wanted.random, dtype=torch.int8
+    )
 
 
 def fixed(value: float) -> Maker:

@@ -1,7 +1,8 @@
-"""Matrix products of quantized and of segmented operands, in float64."""
+"""Matrix products once more: of plain, quantized and segmented operands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,28 +22,78 @@ def _place(rows: int, columns: int) -> Any:
     return tile * 512 + row % 32 * 16 + row % 128 // 32 * 4 + column % 4
 
 
+_NUMBERS = tuple(sign * size for sign in (1, -1) for size in E2M1)  # of codes 0 to 15
+# The two numbers of each byte as float32, seen as one integer: looked up at once.
+_PAIRS = (
+    torch.tensor([[_NUMBERS[byte % 16], _NUMBERS[byte // 16]] for byte in range(256)])
+    .view(torch.int64)
+    .flatten()
+)
+# Large matrices are converted in pieces that stay in the processor's cache, four times as fast.
+_PIECE = 1 << 20  # numbers
+
+
+def _rows_of_a_piece(width: int) -> int:
+    return max(1, _PIECE // max(1, width))
+
+
+def _decoded(codes: Any) -> Any:
+    """Return the numbers of packed codes in float32, which is exact."""
+    found = codes.contiguous().view(torch.uint8)
+    pairs = _PAIRS.index_select(0, found.flatten().int()).view(torch.float32)
+    return pairs.view(*found.shape[:-1], -1)
+
+
 def e2m1(codes: Any) -> Any:
-    """Return the numbers of packed codes, a byte at a time."""
-    table = [[sign * E2M1[code % 8] for sign in (1, -1)] for code in range(8)]
-    number = [table[code % 8][code // 8] for code in range(16)]
-    bytes_of_codes = codes.contiguous().view(torch.uint8)
-    pairs = torch.tensor([[number[b % 16], number[b // 16]] for b in range(256)])
-    return pairs[bytes_of_codes.long()].flatten(-2).double()
+    """Return the numbers of packed codes in float64."""
+    flat = codes.contiguous().flatten().split(_PIECE)
+    numbers = torch.cat([_decoded(piece).double() for piece in flat])
+    return numbers.view(*codes.shape[:-1], -1)
+
+
+def e4m3(codes: Any) -> Any:
+    """Return numbers of float8_e4m3fn in float32: those that float16's bits would be, times 2^8.
+
+    Both have a sign, then the exponent (4 and 5 bits, whose biases differ by 8), then the mantissa
+    (3 and 10 bits). Seven times as fast as torch's conversion; a NaN, which no reference may
+    return, becomes 480.
+    """
+    if codes.dtype != torch.float8_e4m3fn:
+        return codes.float()
+    code = codes.view(torch.uint8).to(torch.int16)
+    bits = ((code & 0x80) << 8) | ((code & 0x7F) << 7)
+    return bits.view(torch.float16).float() * 256
+
+
+def transposed(left: Any, right: Any) -> Any:
+    """Return left [m, K] times the transpose of right [n, K], in float64."""
+    wide = left.double()
+    pieces = right.split(_rows_of_a_piece(right.shape[-1]))
+    return torch.cat([torch.matmul(wide, piece.double().mT) for piece in pieces], dim=-1)
 
 
 def nvfp4_matrix(codes: Any, scales: Any) -> Any:
-    """Return the numbers of codes [rows, K / 2] with E4M3 scales in tiles."""
-    numbers = e2m1(codes)
-    rows, width = numbers.shape
-    flat = scales.contiguous().flatten().view(torch.float8_e4m3fn).double()
-    return numbers * flat[_place(rows, width // 16)].repeat_interleave(16, dim=1)
+    """Return the numbers of codes [rows, K / 2] with E4M3 scales in tiles, in float64."""
+    return torch.cat([piece.double() for piece in _nvfp4_pieces(codes, scales)])
+
+
+def _nvfp4_pieces(codes: Any, scales: Any) -> Iterator[Any]:
+    """Rows of a matrix in float32: a product of 2 and of 4 significant bits is exact there."""
+    flat = e4m3(scales.contiguous().flatten().view(torch.float8_e4m3fn))
+    rows, width = codes.shape[0], 2 * codes.shape[1]
+    some = _rows_of_a_piece(width)
+    places = _place(rows, width // 16)
+    for part, place in zip(codes.split(some), places.split(some), strict=True):
+        blocks = _decoded(part).unflatten(-1, (-1, 16))
+        yield (blocks * flat[place][..., None]).flatten(-2)
 
 
 def fp4(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """NVFP4 matrices, the second one transposed."""
     left = nvfp4_matrix(values["A"], values["a_descale"])
-    right = nvfp4_matrix(values["B"].mT, values["b_descale"].mT)
-    expected = torch.matmul(left, right.mT) * values["alpha"].double()
+    right = _nvfp4_pieces(values["B"].mT, values["b_descale"].mT)
+    products = [torch.matmul(left, piece.double().mT) for piece in right]
+    expected = torch.cat(products, dim=-1) * values["alpha"].double()
     return [Pair(run(*values.values())[0], expected)]
 
 
