@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import operator
 import sys
 import time
 import traceback
@@ -54,14 +55,8 @@ def _examine(definition: Mapping[str, Any], budget: int, verdict: dict[str, Any]
     inputs = generate(definition, SEED, budget)
     verdict["scaled"] = list(inputs.sizes.scaled)
     run = loaded(definition["reference"])
-    start = time.perf_counter()
-    first = _once(run, inputs, definition)
-    verdict["seconds"] = round(time.perf_counter() - start, 3)
-    second = _once(run, inputs, definition)
-    for name, one, other in zip(definition["outputs"], first, second, strict=True):
-        if not judge.same(one, other):
-            raise Failure("nondeterministic", f"{name} differs between two runs under one seed")
-    agreement = verdict["agreement"] = _agreement(definition, inputs, run)
+    outputs = _twice(run, inputs, definition, verdict)
+    agreement = verdict["agreement"] = _agreement(definition, inputs, _known(run, inputs, outputs))
     if agreement and agreement["outputs"] and not agreement["agrees"]:
         raise Failure("disagrees", _disagreement(agreement))
 
@@ -76,11 +71,44 @@ def _agreement(
         return {"against": described(error), "outputs": {}, "agrees": False}
 
 
-def _once(
-    run: Callable[..., list[Any]], inputs: Inputs, definition: Mapping[str, Any]
+def _twice(
+    run: Callable[..., list[Any]],
+    inputs: Inputs,
+    definition: Mapping[str, Any],
+    verdict: dict[str, Any],
 ) -> list[Any]:
-    """Run once on inputs that must stay as they are; return copies of the outputs."""
+    """Run twice, with the same outputs to the bit, which are returned."""
     before = {k: v.clone() if torch.is_tensor(v) else v for k, v in inputs.values.items()}
+    start = time.perf_counter()
+    first = _once(run, inputs, before, definition)
+    verdict["seconds"] = round(time.perf_counter() - start, 3)
+    second = _once(run, inputs, before, definition)
+    for name, one, other in zip(definition["outputs"], first, second, strict=True):
+        if not judge.same(one, other):
+            raise Failure("nondeterministic", f"{name} differs between two runs under one seed")
+    return first
+
+
+def _known(
+    run: Callable[..., list[Any]], inputs: Inputs, outputs: list[Any]
+) -> Callable[..., list[Any]]:
+    """Return run() that need not run a third time on inputs whose outputs are known."""
+    known = list(inputs.values.values())
+
+    def again(*values: Any) -> list[Any]:
+        same = len(values) == len(known) and all(map(operator.is_, values, known))
+        return outputs if same else run(*values)
+
+    return again
+
+
+def _once(
+    run: Callable[..., list[Any]],
+    inputs: Inputs,
+    before: Mapping[str, Any],
+    definition: Mapping[str, Any],
+) -> list[Any]:
+    """Run once on inputs that must stay as they were; return copies of the outputs."""
     outputs = run(*inputs.values.values())
     found = judge.output_problems(definition, inputs.sizes.axes, outputs)
     changed = judge.changed(before, inputs.values)

@@ -23,6 +23,7 @@ TOLERANCES = {
     "int32": (0.0, 0.0),
     "int64": (0.0, 0.0),
 }
+_PIECE = 1 << 20  # elements
 
 
 def agreement(definition: Definition, values: Values, run: Run) -> dict[str, Any] | None:
@@ -36,7 +37,7 @@ def agreement(definition: Definition, values: Values, run: Run) -> dict[str, Any
     if row is None or any(o["dtype"] not in TOLERANCES for o in definition["outputs"].values()):
         return None
     pairs = row.pairs(definition, values, run)
-    if not any(pair.expected.double().count_nonzero() for pair in pairs):
+    if not any(_something(pair.expected) for pair in pairs):
         return None
     compared = zip(definition["outputs"].items(), pairs, strict=False)
     outputs = {name: _compared(spec, pair) for (name, spec), pair in compared}
@@ -44,8 +45,16 @@ def agreement(definition: Definition, values: Values, run: Run) -> dict[str, Any
     return {"against": row.against, "outputs": outputs, "agrees": agrees}
 
 
+def _something(expected: Any) -> bool:
+    """Whether any number is not zero; a large output is looked at up to the first such piece."""
+    pieces = expected.flatten().split(_PIECE)
+    return any(bool(piece.double().count_nonzero()) for piece in pieces)
+
+
 def _compared(spec: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
     atol, rtol = pair.tolerance or TOLERANCES[spec["dtype"]]
+    if (atol, rtol) == (0.0, 0.0) and _equal(pair):  # whole caches, which take long otherwise
+        return {"atol": atol, "rtol": rtol, "largest": 0.0, "agrees": True}
     got, expected = pair.got.double(), pair.expected.double()
     finite = expected[expected.isfinite()].abs()
     atol *= min(1.0, float(finite.max())) if finite.numel() else 1.0
@@ -60,3 +69,9 @@ def _compared(spec: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
         "largest": float(gap.max()) if gap.numel() else 0.0,
         "agrees": bool(within.all()),
     }
+
+
+def _equal(pair: Pair) -> bool:
+    """Whether all numbers are equal, whose dtypes are too."""
+    same_dtype: bool = pair.got.dtype == pair.expected.dtype
+    return same_dtype and bool(torch.equal(pair.got, pair.expected))
