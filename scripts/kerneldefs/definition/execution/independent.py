@@ -137,44 +137,48 @@ def _of_rows(limit: Any, rows: int) -> list[Any]:
     return limit.tolist() if torch.is_tensor(limit) else [limit] * rows
 
 
+def _largest(row: Any, k: int) -> float:
+    """Return the k-th largest number of a row."""
+    found: float = sorted(row.tolist())[-min(max(k, 1), len(row))]
+    return found
+
+
 def top_k_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Keep the k largest of each row, and what ties with the last of them; sum to one."""
     expected = []
-    rows = values["probs"].double().tolist()
+    rows = values["probs"].double()
     for row, k in zip(rows, _of_rows(values["top_k"], len(rows)), strict=True):
-        limit = sorted(row)[-min(max(k, 1), len(row))]
-        kept = [p if p >= limit else 0.0 for p in row]
-        whole = sum(kept)
-        expected.append([p / whole for p in kept])
-    return [Pair(run(*values.values())[0], torch.tensor(expected))]
+        kept = torch.where(row >= _largest(row, k), row, 0.0)
+        expected.append(kept / math.fsum(kept.tolist()))
+    return [Pair(run(*values.values())[0], torch.stack(expected))]
 
 
 def top_k_mask(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Keep the k largest of each row, and what ties with the last of them; minus infinity else."""
-    expected = []
-    rows = values["logits"].double().tolist()
-    for row, k in zip(rows, _of_rows(values["top_k"], len(rows)), strict=True):
-        limit = sorted(row)[-min(max(k, 1), len(row))]
-        expected.append([x if x >= limit else -math.inf for x in row])
-    return [Pair(run(*values.values())[0], torch.tensor(expected))]
+    rows = values["logits"].double()
+    limits = _of_rows(values["top_k"], len(rows))
+    expected = [
+        torch.where(row >= _largest(row, k), row, -math.inf)
+        for row, k in zip(rows, limits, strict=True)
+    ]
+    return [Pair(run(*values.values())[0], torch.stack(expected))]
 
 
 def top_p_renorm(definition: Definition, values: Values, run: Run) -> list[Pair]:
     """Keep the largest of each row until they reach p; which of nearly equal sums is open."""
     expected, sure = [], []
-    rows = values["probs"].double().tolist()
+    rows = values["probs"].double()
     for row, p in zip(rows, _of_rows(values["top_p"], len(rows)), strict=True):
-        descending = sorted(row, reverse=True)
+        descending = sorted(row.tolist(), reverse=True)
         before = [0.0, *itertools.accumulate(descending)]
         count = bisect.bisect_left(before, p, hi=len(row))
         limit, whole = descending[max(count, 1) - 1], before[max(count, 1)]
-        close = [
-            q for q, reached in zip(descending, before, strict=False) if abs(reached - p) < 1e-4
-        ]
-        edge = (min(close), max(close)) if close else (2.0, 2.0)
-        expected.append([q / whole if q >= limit else 0.0 for q in row])
-        sure.append([not edge[0] <= q <= edge[1] for q in row])
-    return [Pair(run(*values.values())[0], torch.tensor(expected), torch.tensor(sure))]
+        near = (bisect.bisect_right(before, p - 1e-4), bisect.bisect_left(before, p + 1e-4))
+        close = descending[slice(*near)]
+        edge = (close[-1], close[0]) if close else (2.0, 2.0)
+        expected.append(torch.where(row >= limit, row / whole, 0.0))
+        sure.append(~((row >= edge[0]) & (row <= edge[1])))
+    return [Pair(run(*values.values())[0], torch.stack(expected), torch.stack(sure))]
 
 
 def gemm(definition: Definition, values: Values, run: Run) -> list[Pair]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from kerneldefs.definition import templates
-from kerneldefs.definition.execution import quantized, verify
+from kerneldefs.definition.execution import independent, quantized, verify
 from kerneldefs.definition.execution.child import loaded
 from kerneldefs.definition.execution.inputs import generate
 from kerneldefs.definition.execution.known import ROWS, row_of
@@ -238,3 +238,12 @@ def test_halfway_between_two_codes_is_rounded_to_the_even_one() -> None:
     assert all(code % 2 == 0 for code in expected[: len(middles)])
     numbers = scope["from_e2m1"](scope["packed"](torch.arange(16))).tolist()
     assert numbers == [*quantized.E2M1, *(-size for size in quantized.E2M1)]
+
+
+def test_only_tokens_near_a_top_p_limit_are_open() -> None:
+    probs = torch.tensor([[0.05, 0.5, 0.15, 0.3]] * 3)
+    values = {"probs": probs, "top_p": torch.tensor([0.8, 0.7, 0.79])}
+    (pair,) = independent.top_p_renorm({}, values, lambda probs, top_p: [probs])
+    assert (~pair.sure).nonzero().tolist() == [[0, 2]]
+    for row in (1, 2):
+        torch.testing.assert_close(pair.expected[row].float(), probs[0] * (probs[0] > 0.2) / 0.8)
