@@ -24,12 +24,12 @@ from kerneldefs.capture.simulate import direct
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.value_shaped import VALUE_SHAPED, exact_shape, guess_shape
 from kerneldefs.capture.simulate.values import (
-    CUDA0,
     FAKE,
     carried,
     carry,
     forget,
     known,
+    like,
     pretended,
     renew,
 )
@@ -168,8 +168,7 @@ def _host_to_device(func: Any, args: Any, kwargs: Any) -> Any:
         return _device_to_host(source, dtype)
     if _small(source):
         return pretended(source.to(dtype, copy=True))
-    with FAKE:
-        return torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=CUDA0)
+    return like(source, dtype)
 
 
 def _device_to_host(source: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    FakeTensor,
+    FakeTensorMode,
+    in_kernel_invocation_manager,
+)
 
 FAKE = FakeTensorMode(allow_non_fake_inputs=True)
 CUDA0 = torch.device("cuda:0")
@@ -24,10 +28,16 @@ def carry(tensor: Any, values: torch.Tensor) -> None:
     setattr(tensor, _VALUES, values)
 
 
+def like(tensor: torch.Tensor, dtype: torch.dtype) -> Any:
+    """A pretended tensor with a real one's shape and strides, and no values."""
+    with in_kernel_invocation_manager(FAKE):
+        out = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device="meta")
+    return FakeTensor(FAKE, out, CUDA0)
+
+
 def pretended(values: torch.Tensor) -> Any:
     """A pretended tensor that carries `values`."""
-    with FAKE:
-        out = torch.empty_strided(values.shape, values.stride(), dtype=values.dtype, device=CUDA0)
+    out = like(values, values.dtype)
     carry(out, values)
     return out
 
