@@ -18,6 +18,7 @@ from kerneldefs.capture.record import (
     write_templates,
 )
 from kerneldefs.capture.server import server_arguments
+from kerneldefs.capture.simulate.kept import kept_file
 from kerneldefs.capture.simulate.ledger import LEDGER
 from kerneldefs.capture.simulate.pretence import pretence
 from kerneldefs.capture.simulate.ran import in_doubt
@@ -35,7 +36,8 @@ def capture(config: ServingConfig, model: Path, out: Path, number: int = 0) -> d
     rank = out / f"rank{number}"
     (rank / DUMP_FOLDER).mkdir(parents=True)
     machine = pretence(config.arch)
-    machine.begin(min(config.tp, config.gpus_per_node), rank / DUMP_FOLDER)
+    gpus = min(config.tp, config.gpus_per_node)
+    machine.begin(gpus, rank / DUMP_FOLDER)
     from kerneldefs.capture.simulate import serve
 
     arguments = server_arguments(config, model) | {
@@ -45,7 +47,8 @@ def capture(config: ServingConfig, model: Path, out: Path, number: int = 0) -> d
     # What was imported stays; this process ends before what it makes is worth collecting.
     gc.freeze()
     gc.disable()
-    cut, check = cut_model(model, lambda: serve.load(arguments, config.tp, number))
+    kept = kept_file(model, arguments, config.arch, gpus, number)
+    cut, check = cut_model(model, lambda: serve.load(arguments, config.tp, number), kept)
     with when_built(check):
         found = serve.run(arguments, config.tp, machine.recorder, number)
     calls = in_doubt(machine.recorder.calls(), found["not_run"])

@@ -1,90 +1,223 @@
-"""Telling the kinds of a model's layers from its built modules."""
+"""Cutting a model as its survey says, and when a kept survey is believed."""
+
+import json
 
 import pytest
-import torch
-from kerneldefs.capture.simulate.survey import Survey, check_cut, survey
+from kerneldefs.capture.layers import Cut
+from kerneldefs.capture.simulate import kept
+from kerneldefs.capture.simulate import survey as surveying
+from kerneldefs.capture.simulate.kinds import Survey, survey
+from kerneldefs.capture.simulate.survey import check_cut, cut_model
 from kerneldefs.errors import KerneldefsError
 
+from .test_kinds import Layer, model
 
-class Layer(torch.nn.Module):
-    def __init__(self, layer_id, width=8, **attributes):
-        super().__init__()
-        self.layer_id = layer_id
-        self.proj = torch.nn.Linear(8, width, device="meta")
-        self.proj.prefix = f"model.layers.{layer_id}.proj"
-        for name, value in attributes.items():
-            setattr(self, name, value)
+WHOLE = {"num_hidden_layers": 6, "time_step_limit": [0.0, float("inf")]}
+DENSE, SPARSE = 8, 16
 
 
-def model(layers):
-    whole = torch.nn.Module()
-    whole.layers = torch.nn.ModuleList(layers)
-    whole.other = torch.nn.ModuleList([torch.nn.ReLU()])
-    return whole
+def built(layers, dense=2, each=False, **attributes):
+    widths = range(1, layers + 1) if each else [DENSE] * dense + [SPARSE] * (layers - dense)
+    return model([Layer(i, width, **attributes) for i, width in enumerate(widths)])
 
 
-def kinds(layers):
-    found = survey(model(layers), len(layers)).kinds
-    return [found.index(kind) for kind in found]
+class Loading:
+    """SGLang at work on a model directory: builds as many layers as its config.json says.
+
+    In this process, where `survey_apart` forks: nothing here has to be undone.
+    """
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.attributes, self.builds = folder, {}, []
+        self.path = folder / "config.json"
+        self.path.write_text(json.dumps(WHOLE))
+        monkeypatch.setattr(surveying, "survey_apart", lambda load, look: look(load()))
+        monkeypatch.setattr(surveying, "_server_arguments", lambda: ["chunk_size"])
+
+    def load(self):
+        self.builds.append(json.loads(self.path.read_text())["num_hidden_layers"])
+        return built(self.builds[-1], **self.attributes)
+
+    def cut(self, kept_at):
+        self.builds.clear()
+        self.path.write_text(json.dumps(WHOLE))
+        return cut_model(self.folder, self.load, kept_at)[0]
 
 
-def test_layers_that_differ_in_their_number_alone_are_of_one_kind():
-    assert kinds([Layer(i) for i in range(4)]) == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        Layer(1, width=16),
-        Layer(1, window=128),
-        Layer(1, act=torch.nn.ReLU()),
-        Layer(1, dims=[1, 2]),
-        Layer(1, dtype=torch.float16),
-    ],
-    ids=["parameter shape", "attribute", "module class", "list", "dtype"],
-)
-def test_layers_that_are_built_differently_are_of_two_kinds(second):
-    assert kinds([Layer(0), second, Layer(2)]) == [0, 1, 0]
-
-
-def test_a_number_that_counts_layers_makes_no_kind_whatever_it_is_called():
-    assert kinds([Layer(i, depth=i + 1) for i in range(4)]) == [0, 0, 0, 0]
-    assert kinds([Layer(i, block=i // 2) for i in range(6)]) == [0] * 6
-    assert kinds([Layer(i, sparse=int(i > 1)) for i in range(4)]) == [0, 0, 2, 2]
-
-
-def test_a_flag_of_the_last_layer_makes_no_kind_but_any_other_flag_does():
-    assert kinds([Layer(i, is_last_layer=i == 3) for i in range(4)]) == [0, 0, 0, 0]
-    assert kinds([Layer(i, sparse=i == 3) for i in range(4)]) == [0, 0, 0, 3]
-    assert kinds([Layer(i, last_sparse=i == 2) for i in range(5)]) == [0, 0, 2, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("kinds", "kept"),
-    [
-        ("", 0),
-        ("a", 1),
-        ("aaaa", 1),
-        ("aaab", 2),
-        ("abab", 2),
-        ("aabaab", 3),
-        ("aabbbc", 4),
-        ("aabcbc", 4),
-        ("abcabcb", 5),
-    ],
-)
-def test_enough_layers_are_kept_for_one_of_each_kind_and_an_own_last_one(kinds, kept):
-    assert Survey(tuple(kinds), ()).needed() == kept
-
-
-def test_a_model_without_a_list_of_its_layers_is_not_surveyed():
-    assert survey(model([Layer(0)]), 3) == Survey((), ())
+@pytest.fixture
+def loading(tmp_path, monkeypatch):
+    return Loading(tmp_path, monkeypatch)
 
 
 def test_a_cut_that_lost_a_kind_is_an_error():
-    dense = [Layer(i, width=8 if i < 2 else 16) for i in range(6)]
-    whole = survey(model(dense), 6)
+    whole = survey(built(6), 6)
     assert whole.needed() == 3
-    check_cut(whole, 3)(model(dense[:3]))
+    check_cut(whole, 3)(built(3))
     with pytest.raises(KerneldefsError, match=r"cut to 2 of 6 layers"):
-        check_cut(whole, 2)(model(dense[:2]))
+        check_cut(whole, 2)(built(2))
+
+
+def test_without_a_place_to_keep_surveys_every_capture_makes_one(loading, tmp_path):
+    for _ in range(2):
+        assert loading.cut(None) == Cut(3, 6, 2)
+        assert loading.builds == [6]
+    assert json.loads(loading.path.read_text())["num_hidden_layers"] == 3
+    assert list(tmp_path.iterdir()) == [loading.path]
+
+
+def test_a_kept_survey_is_tried_on_the_cut_model_alone(loading, tmp_path):
+    place = tmp_path / "surveys" / "a.json"
+    first = loading.cut(place), loading.path.read_text()
+    assert loading.builds == [6]
+    assert (loading.cut(place), loading.path.read_text()) == first
+    assert loading.builds == [3]
+
+
+def test_a_server_argument_that_hangs_on_the_backend_changes_no_layer(loading, tmp_path):
+    place = tmp_path / "surveys" / "a.json"
+    for chunk, builds in ((1, [6]), (2, [3])):
+        loading.attributes = {"chunk_size": chunk}
+        assert loading.cut(place) == Cut(3, 6, 2)
+        assert loading.builds == builds
+
+
+def test_a_backend_that_makes_another_kind_of_layers_is_surveyed_itself(loading, tmp_path, capsys):
+    place = tmp_path / "surveys" / "a.json"
+    loading.cut(place)
+    loading.attributes = {"dense": 1, "backend": "other"}
+    assert loading.cut(place) == Cut(2, 6, 2)
+    assert loading.builds == [3, 6]
+    assert "does not hold" in capsys.readouterr().out
+    assert loading.cut(place) == Cut(2, 6, 2)
+    assert loading.builds == [2]
+
+
+@pytest.mark.parametrize("answers", [[None, None], [None, Survey((), ())]], ids=["not", "no list"])
+def test_a_model_that_is_not_built_is_left_whole(answers, loading, tmp_path, monkeypatch):
+    place = tmp_path / "surveys" / "a.json"
+    loading.cut(place)
+    monkeypatch.setattr(surveying, "survey_apart", lambda load, look: answers.pop(0))
+    assert loading.cut(place) == Cut(6, 6)
+    assert not answers
+    assert json.loads(loading.path.read_text()) == WHOLE
+
+
+def test_a_model_of_which_all_layers_are_needed_is_built_once(loading, tmp_path):
+    place = tmp_path / "surveys" / "a.json"
+    for backend in "auto", "other":
+        loading.attributes = {"each": True, "backend": backend}
+        assert loading.cut(place) == Cut(6, 6, 6)
+        assert loading.builds == [6]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"kinds": 6, "ignored": []}',
+        '{"kinds": [1, 2, 3, 4, 5, 6], "ignored": []}',
+        '{"kinds": ["a"], "ignored": []}',
+        "\x00",
+    ],
+)
+def test_a_damaged_or_foreign_file_is_no_survey(text, loading, tmp_path, capsys):
+    place = tmp_path / "a.json"
+    place.write_text(text)
+    assert loading.cut(place) == Cut(3, 6, 2)
+    assert loading.builds == [6]
+    assert "surveying anew" in capsys.readouterr().out
+    loading.cut(place)
+    assert loading.builds == [3]
+
+
+def test_a_survey_that_cannot_be_kept_is_said(loading, tmp_path, capsys):
+    place = loading.path / "is no folder" / "a.json"
+    assert loading.cut(place) == Cut(3, 6, 2)
+    assert "the survey is not kept" in capsys.readouterr().out
+
+
+# ---- what a survey is kept under
+
+
+ARGUMENTS = {"model_path": "/tmp/1", "tp_size": 8, "attention_backend": "flashinfer"}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv(kept.SURVEYS, str(tmp_path / "surveys"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+
+    def at(arguments=ARGUMENTS, machine=("sm_90", 8, 0), **files):
+        for name, text in files.items():
+            (folder / f"{name}.json").write_text(text)
+        return kept.kept_file(folder, arguments, *machine)
+
+    return at
+
+
+def test_attention_backends_of_one_model_share_a_survey(place, tmp_path):
+    own = {"model_path": "/tmp/2", "tp_size": 8}
+    assert place() == place(own) == place({**own, "prefill_attention_backend": "fa3"})
+    assert place().parent == tmp_path / "surveys"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"arguments": {**ARGUMENTS, "tp_size": 4}},
+        {"arguments": {**ARGUMENTS, "moe_runner_backend": "triton"}},
+        {"machine": ("sm_100", 8, 0)},
+        {"machine": ("sm_90", 4, 0)},
+        {"machine": ("sm_90", 8, 1)},
+        {"config": '{"num_hidden_layers": 6}'},
+        {"hf_quant_config": "{}"},
+    ],
+    ids=str,
+)
+def test_nothing_else_shares_it(other, place):
+    assert place() != place(**other)
+
+
+def test_another_release_does_not_share_it(place, monkeypatch):
+    here = place()
+    monkeypatch.setattr(kept, "installed_versions", lambda: {"sglang": "0.0.1"})
+    assert place() != here
+
+
+def test_nothing_is_kept_where_no_folder_is_named(place, monkeypatch):
+    monkeypatch.delenv(kept.SURVEYS)
+    assert place() is None
+
+
+def test_the_fork_tells_what_it_sees_and_a_failure_is_no_survey(monkeypatch):
+    monkeypatch.setattr(surveying, "when_built", _Building)
+
+    def broken():
+        raise RuntimeError
+
+    assert surveying.survey_apart(lambda: _Building.then(built(3)), _look) == _look(built(3))
+    assert surveying.survey_apart(broken, _look) is None
+
+
+def _look(seen):
+    return survey(seen, 3)
+
+
+class _Building:
+    """`when_built` without SGLang: the load calls what is to happen when the model is built."""
+
+    then = None
+
+    def __init__(self, then):
+        _Building.then = then
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        return False
