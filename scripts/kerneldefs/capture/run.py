@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import traceback
@@ -26,10 +27,16 @@ BACKENDS = (SIMULATE, ENGINE)
 
 
 def captures(arch: str, folder: Path) -> Command:
-    """Import what captures for an architecture need, for a worker; return what its forks do."""
+    """Import what captures for an architecture need, for a worker; return what its forks do.
+
+    In `folder` they keep for each other how many layers of a model differ.
+    """
     from kerneldefs.capture.simulate.pretence import pretence
 
     pretence(arch).import_common()
+    from kerneldefs.capture.simulate.kept import SURVEYS
+
+    os.environ[SURVEYS] = str(folder)
 
     def command(arguments: list[str]) -> int:
         config_file, model_config, out, backend = arguments
