@@ -69,15 +69,31 @@ class Survey:
         return next(n for n, kind in enumerate(self.kinds, 1) if n >= kept and kind == last)
 
 
-def _plain(value: Any) -> Any:
+class _Lists:
+    """The digests of lists, each told once: what a model leaves unquantized names its every layer.
+
+    Every quantized module holds that one list; none is changed while a model is surveyed.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[int, tuple[Any, str | None]] = {}  # holds the list: its id stays its own
+
+    def digest(self, value: Any) -> str | None:
+        """Return a list's digest; None for one that says nothing of a layer's kind."""
+        if id(value) not in self._told:
+            plain = all(isinstance(item, _PLAIN) for item in value)
+            told = _sha([_plain(item, self) for item in value]) if plain else None
+            self._told[id(value)] = value, told
+        return self._told[id(value)][1]
+
+
+def _plain(value: Any, lists: _Lists) -> Any:
     """A comparable form of an attribute; None for what says nothing of a layer's kind."""
     if isinstance(value, str):
         return _NUMBER_IN_NAME.sub("N", value)
     if isinstance(value, _PLAIN):
         return str(value) if isinstance(value, torch.dtype) else value
-    if isinstance(value, (list, tuple)) and all(isinstance(item, _PLAIN) for item in value):
-        return [_plain(item) for item in value]
-    return None
+    return lists.digest(value) if isinstance(value, (list, tuple)) else None
 
 
 @functools.cache
@@ -85,11 +101,11 @@ def _says_nothing(name: str) -> bool:
     return name.startswith("_") or _INDEX_NAME.search(name) is not None
 
 
-def _attributes(owner: Any, path: str, deeper: bool) -> Iterator[tuple[str, Any]]:
+def _attributes(owner: Any, path: str, lists: _Lists, deeper: bool) -> Iterator[tuple[str, Any]]:
     for name, value in vars(owner).items():
         if _says_nothing(name):
             continue
-        plain = _plain(value)
+        plain = _plain(value, lists)
         if plain is not None:
             yield f"{path}.{name}", plain
         elif isinstance(value, _NOT_ITS_OWN) or value is None:
@@ -101,15 +117,15 @@ def _attributes(owner: Any, path: str, deeper: bool) -> Iterator[tuple[str, Any]
                 and type(value).__module__.startswith("sglang")
                 and hasattr(value, "__dict__")
             ):
-                yield from _attributes(value, f"{path}.{name}", False)
+                yield from _attributes(value, f"{path}.{name}", lists, False)
 
 
-def _facts(layer: torch.nn.Module) -> Facts:
+def _facts(layer: torch.nn.Module, lists: _Lists) -> Facts:
     """What a layer is built of, by module path and name."""
     facts: Facts = {}
     for path, module in layer.named_modules():
         facts[path] = type(module).__qualname__
-        facts.update(_attributes(module, path, True))
+        facts.update(_attributes(module, path, lists, True))
         for kind in (module._parameters, module._buffers):
             for name, tensor in kind.items():
                 if tensor is not None:
@@ -153,8 +169,11 @@ def _counts(seen: list[Any]) -> bool:
 
 
 def _digest(facts: Facts, ignored: frozenset[str]) -> str:
-    kept = {name: value for name, value in facts.items() if name not in ignored}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    return _sha({name: value for name, value in facts.items() if name not in ignored})
+
+
+def _sha(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _layer_lists(model: torch.nn.Module, count: int) -> list[torch.nn.ModuleList]:
@@ -179,11 +198,12 @@ def survey(
     the server's: what one of them says to all layers alike is no layer's own.
     """
     layers: list[Facts] = [{} for _ in range(count)]
-    lists = _layer_lists(model, count)
-    for number, modules in enumerate(lists):
+    found, lists = _layer_lists(model, count), _Lists()
+    for number, modules in enumerate(found):
         for facts, layer in zip(layers, modules, strict=True):
-            facts.update({f"{number}:{name}": value for name, value in _facts(layer).items()})
-    if not lists:
+            own = _facts(layer, lists)
+            facts.update({f"{number}:{name}": value for name, value in own.items()})
+    if not found:
         return Survey((), ())
     without = _no_kind(layers, frozenset(arguments)) if ignored is None else frozenset(ignored)
     return Survey(tuple(_digest(facts, without) for facts in layers), tuple(sorted(without)))

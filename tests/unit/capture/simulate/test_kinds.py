@@ -48,6 +48,19 @@ def test_layers_that_are_built_differently_are_of_two_kinds(second):
     assert kinds([Layer(0), second, Layer(2)]) == [0, 1, 0]
 
 
+def test_lists_make_a_kind_by_what_they_hold():
+    shared, names = [1, 2], [f"model.layers.{i}.proj" for i in range(2)]
+    layers = [
+        Layer(0, dims=shared),
+        Layer(1, dims=shared),
+        Layer(2, dims=[1, 2]),
+        Layer(3, dims=[2]),
+    ]
+    assert kinds(layers) == [0, 0, 0, 3]
+    assert kinds([Layer(i, names=(names[i], None)) for i in range(2)]) == [0, 0]
+    assert kinds([Layer(i, steps=[object()]) for i in range(2)]) == [0, 0]
+
+
 def test_a_number_that_counts_layers_makes_no_kind_whatever_it_is_called():
     assert kinds([Layer(i, depth=i + 1) for i in range(4)]) == [0, 0, 0, 0]
     assert kinds([Layer(i, block=i // 2) for i in range(6)]) == [0] * 6
