@@ -23,7 +23,7 @@ from kerneldefs.capture.layers import Cut
 from kerneldefs.capture.simulate.pretence import pretence
 pretence(sys.argv.pop(1))
 from kerneldefs.capture.simulate import session
-session.cut_model = lambda model, load: (Cut(0, 0), lambda built: None)
+session.cut_model = lambda model, load, kept: (Cut(0, 0), lambda built: None)
 run.capture_file(*sys.argv[1:], "simulate")
 """
 LAYERS = 8  # enough for two full-attention layers of Qwen3-Next, and quick as a whole
