@@ -34,6 +34,7 @@ from kerneldefs.cli import OWNER, exit_code
 
 Command = Callable[[list[str]], int]  # what a fork does with a request's arguments; its exit code
 _KILLED = 128 + signal.SIGKILL  # as a shell reports it: memory ran out, or somebody ended it
+_NOT_THERE = (FileNotFoundError, ConnectionRefusedError)  # no worker listens, any more or yet
 _START_SECONDS = 180.0  # importing on a busy machine
 _SCRIPTS = Path(__file__).resolve().parents[1]
 
@@ -116,7 +117,7 @@ class Worker:
         address = folder / f"{self.name}.socket"
         with (folder / f"{self.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_NOT_THERE):  # and not where its path is too long for one
                 return _open(address)
             address.unlink(missing_ok=True)
             command = [sys.executable, "-m", "kerneldefs.worker", self.entry, self.argument]
@@ -132,7 +133,7 @@ class Worker:
                 )
             deadline = time.monotonic() + _START_SECONDS
             while process.poll() is None and time.monotonic() < deadline:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(*_NOT_THERE):
                     return _open(address)
                 time.sleep(0.05)
         raise OSError(f"it did not start; {folder / f'{self.name}.log'} says why")

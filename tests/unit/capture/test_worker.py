@@ -147,6 +147,16 @@ def test_a_worker_that_cannot_start_is_done_without(monkeypatch, capfd, tmp_path
     assert "no worker for nothing" in capfd.readouterr().out
 
 
+def test_where_no_socket_can_be_nothing_is_started(monkeypatch, capfd, tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("started"))
+    monkeypatch.setenv(OWNER, f"{socket.gethostname()}:{os.getpid()}")
+    assert Worker("kerneldefs.commands:commands").run([]) is None
+    assert "AF_UNIX path too long" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("value", ["", "elsewhere:1", f"{socket.gethostname()}:0x1", "1"])
 def test_without_an_owner_on_this_machine_there_is_no_worker(monkeypatch, value):
     monkeypatch.setenv(OWNER, value)
