@@ -183,8 +183,6 @@ def references(argument: str, folder: Path) -> Command:
     """Import torch; return what serves the definitions on standard input."""
     confine.leave_network()
     examine = prepare()
-    gc.collect()
-    gc.freeze()  # children share the pages of what has been imported
 
     def command(arguments: list[str]) -> int:
         limits, *definitions = (json.loads(line) for line in sys.stdin)
@@ -196,4 +194,7 @@ def references(argument: str, folder: Path) -> Command:
 
 
 if __name__ == "__main__":
-    references("", Path())([])
+    command = references("", Path())
+    gc.collect()
+    gc.freeze()  # children share the pages of what has been imported
+    command([])
